@@ -1,0 +1,48 @@
+# Tasks for people who change Thane. `uv run just` lists them.
+
+_list:
+    @just --list --unsorted
+
+# install all groups and the local git hooks
+setup:
+    uv sync --all-groups --locked
+    git config core.hooksPath .githooks
+
+# run the tests (arguments go to pytest)
+test *arguments:
+    uv run pytest {{ arguments }}
+
+# style and import rules
+lint:
+    uv run ruff check .
+    uv run ruff format --check .
+    uv run lint-imports --no-logo
+
+# format and repair what can be repaired
+fmt:
+    uv run ruff check --fix .
+    uv run ruff format .
+
+# types
+types:
+    uv run mypy
+
+# all that must hold before a change lands
+ci:
+    bash .ci/run
+
+# tests with a coverage report, also as htmlcov/
+coverage *arguments:
+    uv run pytest --cov --cov-report=term --cov-report=html {{ arguments }}
+
+# the README's two commands on a fresh Debian 12 (as root; --help lists options)
+fresh *options:
+    python3 tests/fresh/fresh.py {{ options }}
+
+# kill a loaded server at seeded moments
+crash crashes="200":
+    uv run pytest tests/crash --crashes {{ crashes }}
+
+# everything that must hold on each registered store engine
+all-engines:
+    uv run pytest -m every_engine

@@ -1,0 +1,1 @@
+"""Thane: the self-hosted back end that AI agents act through."""

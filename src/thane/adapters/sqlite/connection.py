@@ -1,0 +1,134 @@
+"""Connections: pragmas that were read back, the functions SQL lacks, and errors as Thane's.
+
+A connection is used by one thread at a time. Nothing else opens the file.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+
+from thane.adapters.sqlite.codecs import decode_decimal, encode_decimal
+from thane.kernel.errors import (
+    ConnectionFailed,
+    Corrupt,
+    DatabaseError,
+    QueryFailed,
+    StorageFull,
+    TransactionFailed,
+    Unavailable,
+)
+from thane.kernel.money import CONTEXT
+from thane.kernel.records.predicate import json_contains
+
+BUSY_MS = 5000
+# Applied when the background checkpoints cannot keep up: 64 MB of 4 KB pages.
+AUTOCHECKPOINT_PAGES = 16_000
+_decode = msgspec.json.Decoder().decode
+
+
+def connect(path: Path, *, readonly: bool = False, vfs: str | None = None) -> apsw.Connection:
+    """A tuned connection; ConnectionFailed or Corrupt with the reason."""
+    flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    try:
+        connection = apsw.Connection(str(path), flags=flags, vfs=vfs, statementcachesize=256)
+        connection.set_busy_timeout(BUSY_MS)
+        _tune(connection, readonly)
+    except apsw.Error as error:
+        raise opening_failed(path, error) from error
+    connection.create_scalar_function("json_contains", _json_contains, 2, deterministic=True)
+    connection.create_aggregate_function("decimal_sum", lambda: (_Decimals(), _step, _sum))
+    connection.create_aggregate_function("decimal_avg", lambda: (_Decimals(), _step, _avg))
+    return connection
+
+
+def _tune(connection: apsw.Connection, readonly: bool) -> None:
+    wanted: dict[str, Any] = {
+        "foreign_keys": 1,
+        "temp_store": 2,
+        "cache_size": -32_000,
+        "mmap_size": 268_435_456,
+        "case_sensitive_like": None,
+    }
+    if not readonly:
+        # Each statement on its own: apsw runs a string of several lazily.
+        wanted = {"journal_mode": "wal", "synchronous": 1, "secure_delete": 1, **wanted}
+        wanted["wal_autocheckpoint"] = AUTOCHECKPOINT_PAGES
+    for name, value in wanted.items():
+        if name == "case_sensitive_like":
+            connection.execute("PRAGMA case_sensitive_like = ON").fetchall()
+            continue
+        connection.execute(f"PRAGMA {name} = {value}").fetchall()
+        found = connection.execute(f"PRAGMA {name}").fetchall()
+        if found != [(value,)] and name != "mmap_size":
+            raise ConnectionFailed(f"SQLite did not take {name} = {value}: it says {found}")
+
+
+def _json_contains(document: str | None, wanted: str) -> int | None:
+    return None if document is None else int(json_contains(_decode(document), _decode(wanted)))
+
+
+class _Decimals:
+    def __init__(self) -> None:
+        self.total = Decimal(0)
+        self.count = 0
+
+
+def _step(state: _Decimals, value: Any) -> None:
+    if value is not None:
+        state.total = CONTEXT.add(state.total, decode_decimal(value))
+        state.count += 1
+
+
+def _sum(state: _Decimals) -> str | None:
+    return encode_decimal(state.total) if state.count else None
+
+
+def _avg(state: _Decimals) -> str | None:
+    return encode_decimal(CONTEXT.divide(state.total, Decimal(state.count))) if state.count else None
+
+
+def opening_failed(path: Path, error: apsw.Error) -> DatabaseError:
+    """What an error at opening means to a person."""
+    if isinstance(error, (apsw.NotADBError, apsw.CorruptError)):
+        return Corrupt(
+            f"{path} is not a sound SQLite store: {error}", hint="Restore the newest backup of the store."
+        )
+    if isinstance(error, apsw.CantOpenError):
+        return ConnectionFailed(
+            f"{path} cannot be opened: {error}", hint="Check that the folder exists and is yours."
+        )
+    return _general(error, f"{path}: {error}")
+
+
+def query_failed(error: apsw.Error) -> DatabaseError | Unavailable:
+    """What an error while reading means."""
+    if isinstance(error, apsw.CorruptError):
+        return Corrupt(f"the store is damaged: {error}")
+    if isinstance(error, apsw.BusyError):
+        return Unavailable("another program holds the store's lock", retry_after=1)
+    return QueryFailed(f"the store refused a query: {error}")
+
+
+def commit_failed(error: apsw.Error) -> DatabaseError | Unavailable:
+    """What an error while writing means. Nothing of the batch is in the store."""
+    if isinstance(error, apsw.BusyError):
+        return Unavailable("another program holds the store's lock; nothing was written", retry_after=1)
+    return _general(error, f"the store could not commit: {error}")
+
+
+def _general(error: apsw.Error, message: str) -> DatabaseError:
+    if isinstance(error, apsw.FullError):
+        return StorageFull(f"{message}; nothing was written")
+    if isinstance(error, apsw.ReadOnlyError):
+        return TransactionFailed(
+            f"{message}; nothing was written",
+            hint="The data folder is read-only; make it writable or use another.",
+        )
+    if isinstance(error, apsw.CorruptError):
+        return Corrupt(message)
+    return TransactionFailed(message)

@@ -1,0 +1,297 @@
+"""The store port on SQLite: one file, one process, WAL.
+
+Reads go to `Reader`, writes through `Committer` to `Writer`; this module only puts the
+statement and its values together. It must not decide anything of the records' rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from thane.adapters.sqlite import compile as compiler
+from thane.adapters.sqlite import trees
+from thane.adapters.sqlite.codecs import decoder
+from thane.adapters.sqlite.committer import Committer
+from thane.adapters.sqlite.compile import Table
+from thane.adapters.sqlite.connection import commit_failed, connect
+from thane.adapters.sqlite.ddl import LEDGER, render
+from thane.adapters.sqlite.reader import Observe, Reader
+from thane.adapters.sqlite.text import match_text
+from thane.adapters.sqlite.writer import Writer
+from thane.kernel.clock import Clock
+from thane.kernel.errors import MigrationFailed
+from thane.kernel.ledger.tree import FullTileReader, LeafHashReader
+from thane.kernel.records.engine import (
+    Committed,
+    EntryRow,
+    Hop,
+    Measure,
+    Selection,
+    Signed,
+    SignRound,
+    Stored,
+    WriteSet,
+)
+from thane.kernel.records.schema import Registry, Schema
+from thane.kernel.records.steps import Step
+from thane.kernel.records.text import TextQuery
+
+T = TypeVar("T")
+WAL_CHECKPOINT_BYTES = 4 << 20
+
+
+class SqliteEngine:
+    """See `thane.kernel.records.engine.Engine` for what each method promises."""
+
+    name = "sqlite"
+
+    def __init__(
+        self,
+        path: Path,
+        registry: Registry,
+        clock: Clock,
+        *,
+        durability: str = "normal",
+        observe: Observe | None = None,
+        vfs: str | None = None,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._durable = durability == "full"
+        self._observe = observe
+        self._vfs = vfs
+        self._tables = {s.table: Table(s) for s in registry.all()}
+        self._wakers: list[Callable[[], None]] = []
+        self._checkpointing: asyncio.Future[None] | None = None
+
+    async def open(self) -> None:
+        connection = connect(self.path, vfs=self._vfs)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in LEDGER:
+                connection.execute(statement)
+            connection.execute("COMMIT")
+        except apsw.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            connection.close()
+            raise commit_failed(error) from error
+        self._writer = Writer(connection, self._tables, self._clock)
+        self._reader = Reader(self.path, self._observe, self._vfs)
+        self._committer = Committer(self._writer, durable=self._durable, appended=self._appended)
+
+    async def close(self) -> None:
+        await self._committer.close()
+        if self._checkpointing is not None:
+            await self._checkpointing
+        self._reader.close()
+        self._writer.connection.close()
+
+    # -- schema ---------------------------------------------------------------------------
+
+    async def apply_steps(self, steps: Sequence[Step], digest: str) -> None:
+        def work() -> None:
+            connection = self._writer.connection
+            connection.execute("BEGIN IMMEDIATE")
+            statement = ""
+            try:
+                for statement in render(steps):
+                    connection.execute(statement)
+                connection.execute(
+                    "INSERT OR REPLACE INTO thane_meta (key, value) VALUES ('schema', ?)", (digest,)
+                )
+                connection.execute("COMMIT")
+            except apsw.Error as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise MigrationFailed(f"{error} in: {statement}") from error
+
+        await self._committer.exclusively(work)
+
+    async def schema_digest(self) -> str | None:
+        rows = await self._reader.rows(
+            "SELECT value FROM thane_meta WHERE key = 'schema'", (), "thane_meta", "get"
+        )
+        return rows[0][0] if rows else None
+
+    # -- reads ----------------------------------------------------------------------------
+
+    async def fetch(self, schema: Schema, tenant_id: str | None, id: str) -> Stored | None:
+        table = self._tables[schema.table]
+        args = (id,) if tenant_id is None else (id, tenant_id)
+        rows = await self._reader.rows(table.fetch(tenant_id is not None), args, table.name, "get")
+        return table.load(rows[0]) if rows else None
+
+    async def fetch_blind(self, schema: Schema, field: str, index: bytes) -> Stored | None:
+        table = self._tables[schema.table]
+        sql = f'SELECT {table.columns} FROM "{table.name}" WHERE "{schema.by_name[field].name}_blind" = ?'
+        rows = await self._reader.rows(sql, (index,), table.name, "get")
+        return table.load(rows[0]) if rows else None
+
+    async def select(self, selection: Selection) -> list[Stored]:
+        table = self._tables[selection.schema.table]
+        scoped = selection.tenant_id is not None
+        sql = table.select(selection.where, selection.order, scoped)
+        rows = await self._reader.rows(
+            sql, [*self._scope_and_values(table, selection), selection.limit], table.name, "list"
+        )
+        return [table.load(r) for r in rows]
+
+    async def count(self, selection: Selection) -> int:
+        table = self._tables[selection.schema.table]
+        sql = table.count(selection.where, selection.tenant_id is not None)
+        rows = await self._reader.rows(sql, self._scope_and_values(table, selection), table.name, "count")
+        return int(rows[0][0])
+
+    async def aggregate(
+        self, selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
+    ) -> list[dict[str, Any]]:
+        table = self._tables[selection.schema.table]
+        sql = table.aggregate(selection.where, by, measures, selection.tenant_id is not None)
+        rows = await self._reader.rows(sql, self._scope_and_values(table, selection), table.name, "aggregate")
+        decode = [decoder(selection.schema.by_name[name]) for name in by]
+        decode += [_measure_decoder(selection.schema, m) for m in measures.values()]
+        names = [*by, *measures]
+        return [
+            {n: v if d is None or v is None else d(v) for n, d, v in zip(names, decode, row, strict=True)}
+            for row in rows
+        ]
+
+    async def search(self, selection: Selection, query: TextQuery) -> list[Stored]:
+        table = self._tables[selection.schema.table]
+        sql = table.search(selection.where, selection.tenant_id is not None)
+        args = [match_text(query), *self._scope_and_values(table, selection), selection.limit]
+        return [table.load(r) for r in await self._reader.rows(sql, args, table.name, "search")]
+
+    async def traverse(
+        self, start: Schema, tenant_id: str, id: str, hops: Sequence[Hop], limit: int
+    ) -> list[Stored]:
+        sql, end = compiler.traverse(self._tables, start, hops)
+        args: list[Any] = [id, *[tenant_id] * (len(hops) + 1), limit]
+        return [end.load(r) for r in await self._reader.rows(sql, args, end.name, "traverse")]
+
+    def _scope_and_values(self, table: Table, selection: Selection) -> list[Any]:
+        scope = [] if selection.tenant_id is None else [selection.tenant_id]
+        return scope + table.bind(selection.where)
+
+    # -- writes ---------------------------------------------------------------------------
+
+    async def commit(self, write_set: WriteSet) -> Committed:
+        return await self._committer.commit(write_set)
+
+    def ride(self, write_set: WriteSet) -> None:
+        self._committer.ride(write_set)
+
+    def _appended(self, count: int) -> None:
+        del count
+        for callback in list(self._wakers):
+            callback()
+        self._bound_wal()
+
+    def _bound_wal(self) -> None:
+        """Copy the write-ahead log back in the background once it is large, so that no commit has to."""
+        if self._checkpointing is not None and not self._checkpointing.done():
+            return
+        try:
+            large = os.stat(f"{self.path}-wal").st_size > WAL_CHECKPOINT_BYTES
+        except FileNotFoundError:
+            return
+        if large:
+            loop = asyncio.get_running_loop()
+            self._checkpointing = loop.run_in_executor(None, self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        connection = connect(self.path, vfs=self._vfs)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        finally:
+            connection.close()
+
+    # -- ledger ---------------------------------------------------------------------------
+
+    async def entries(self, tenant_id: str, start: int, limit: int) -> list[EntryRow]:
+        def work(connection: apsw.Connection) -> list[EntryRow]:
+            number = trees.log_number(connection, tenant_id)
+            return [] if number is None else trees.entries(connection, number, start, limit)
+
+        return await self._reader.pooled(work)
+
+    async def log_size(self, tenant_id: str) -> int:
+        def work(connection: apsw.Connection) -> int:
+            number = trees.log_number(connection, tenant_id)
+            return 0 if number is None else trees.log_size(connection, number)
+
+        return await self._reader.pooled(work)
+
+    async def logs(self) -> list[str]:
+        sql = "SELECT tenant_id FROM thane_logs WHERE number > 0 ORDER BY number"
+        return [r[0] for r in await self._reader.rows(sql, (), "thane_logs", "list")]
+
+    async def with_tree(self, tenant_id: str, work: Callable[[int, FullTileReader, LeafHashReader], T]) -> T:
+        def run(connection: apsw.Connection) -> T:
+            number = trees.log_number(connection, tenant_id)
+            known = -1 if number is None else number
+            return work(
+                trees.log_size(connection, known),
+                lambda level, n: trees.full_tile(connection, known, level, n),
+                lambda start, stop: trees.leaf_hashes(connection, known, start, stop),
+            )
+
+        return await self._reader.pooled(run)
+
+    async def sign(self, round: SignRound) -> list[Signed]:
+        return await self._committer.exclusively(lambda: self._writer.sign(round))
+
+    async def checkpoints(self, tenant_id: str, limit: int = 1) -> list[Signed]:
+        sql = (
+            "SELECT c.size, c.note FROM thane_checkpoints c JOIN thane_logs l ON l.number = c.log "
+            "WHERE l.tenant_id = ? ORDER BY c.size DESC LIMIT ?"
+        )
+        rows = await self._reader.rows(sql, (tenant_id, limit), "thane_checkpoints", "list")
+        return [Signed(tenant_id, size, note) for size, note in rows]
+
+    async def last_head(self, tenant_id: str, table: str, id: str) -> int | None:
+        def work(connection: apsw.Connection) -> int | None:
+            number = trees.log_number(connection, tenant_id)
+            if number is None:
+                return None
+            low, high = number << trees.LOG_SHIFT, (number + 1) << trees.LOG_SHIFT
+            row = connection.execute(
+                "SELECT e.id FROM thane_entries e, json_each(e.heads) h WHERE e.id >= ? AND e.id < ? "
+                "AND json_extract(h.value, '$.schema') = ? AND json_extract(h.value, '$.id') = ? ORDER BY e.id DESC LIMIT 1",
+                (low, high, table, id),
+            ).fetchone()
+            return None if row is None else int(row[0]) - low
+
+        return await self._reader.pooled(work)
+
+    async def blank(self, tenant_id: str, index: int, bodies: Sequence[int], details: bool) -> None:
+        def work() -> None:
+            connection = self._writer.connection
+            number = trees.log_number(connection, tenant_id)
+            if number is None:
+                return
+            key = number << trees.LOG_SHIFT | index
+            (stored,) = connection.execute("SELECT bodies FROM thane_entries WHERE id = ?", (key,)).fetchone()
+            emptied = None if stored is None else trees.blanked(stored, bodies)
+            connection.execute("UPDATE thane_entries SET bodies = ? WHERE id = ?", (emptied, key))
+            if details:
+                connection.execute("UPDATE thane_entries SET details = NULL WHERE id = ?", (key,))
+
+        await self._committer.exclusively(work)
+
+    def wake(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._wakers.append(callback)
+        return lambda: self._wakers.remove(callback)
+
+
+def _measure_decoder(schema: Schema, measure: Measure) -> Any:
+    if measure.field is None or measure.function == "count":
+        return None
+    return decoder(schema.by_name[measure.field])

@@ -1,0 +1,79 @@
+"""Reads: point reads in the loop's own thread under a step budget, the rest in a pool.
+
+A point read costs less than handing it to a thread. A query that turns out long is
+aborted when its budget is used up and run again in the pool, so it delays nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from thane.adapters.sqlite.connection import connect, query_failed
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+# About two milliseconds of SQLite's virtual machine.
+STEP_BUDGET = 60_000
+POOL_THREADS = 2
+Observe = Callable[[str, str, float], None]
+
+
+class Reader:
+    """Read connections of one store."""
+
+    def __init__(self, path: Path, observe: Observe | None, vfs: str | None = None) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._observe = observe
+        self._inline = connect(path, vfs=vfs)
+        self._inline.set_progress_handler(lambda: True, STEP_BUDGET)
+        self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="thane-sqlite-reader")
+        self._local = threading.local()
+        self._pooled: list[apsw.Connection] = []
+
+    async def rows(self, sql: str, args: Sequence[Any], table: str, verb: str) -> list[Row]:
+        """All rows of a statement."""
+        started = time.perf_counter()
+        try:
+            try:
+                return self._inline.execute(sql, args).fetchall()
+            except apsw.InterruptError:
+                return await self.pooled(lambda connection: connection.execute(sql, args).fetchall())
+        except apsw.Error as error:
+            raise query_failed(error) from error
+        finally:
+            if self._observe is not None:
+                self._observe(verb, table, time.perf_counter() - started)
+
+    async def pooled(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run `work` in a pool thread inside one read transaction, so that all it sees is of one moment."""
+
+        def run() -> T:
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = connect(self._path, vfs=self._vfs)
+                self._pooled.append(connection)
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("COMMIT")
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        except apsw.Error as error:
+            raise query_failed(error) from error
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+        for connection in [self._inline, *self._pooled]:
+            connection.close()

@@ -1,0 +1,338 @@
+"""Control groups: version 2 where it is delegated or we are root, version 1 as root, or none.
+
+One group for the program, below it one per job. Groups are named after the program's
+pid and start time, so that the next one can tell a dead program's groups and remove
+them. Nothing outside a group of that name is ever changed, except that version 2 needs
+its controllers switched on in the parent.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+NAME = "thane-isolation"
+NEEDED = ("memory", "pids", "cpu")
+_PERIOD_US = 100_000
+# bwrap and the jail's first process live in the group too.
+_OWN_PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class GroupLimits:
+    memory_bytes: int
+    cpu_millicores: int
+    processes: int
+
+
+class Group(Protocol):
+    """One job's group."""
+
+    def join(self) -> None:
+        """Move the calling process in."""
+
+    def memory_now(self) -> int: ...
+
+    def peak_memory(self) -> int: ...
+
+    def cpu_us(self) -> int: ...
+
+    def oom_kills(self) -> int: ...
+
+    def lift_cpu(self) -> None:
+        """Take the CPU quota away, so that dying does not take its turn under it."""
+
+    def remove(self) -> bool:
+        """Remove it; False while the kernel still counts somebody in it."""
+
+
+class Groups(Protocol):
+    kind: str  # `cgroup2` or `cgroup1`
+    folders: tuple[str, ...]  # the program's own group, in each hierarchy
+
+    def create(self, name: str, limits: GroupLimits) -> Group: ...
+
+
+def _read(path: Path) -> str:
+    return path.read_text()
+
+
+def _number(path: Path) -> int:
+    return int(_read(path))
+
+
+def _fields(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in _read(path).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
+
+
+def _remove_folder(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.EBUSY, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
+
+
+class GroupV2:
+    def __init__(self, folder: Path, limits: GroupLimits) -> None:
+        self.folder = folder
+        folder.mkdir()
+        (folder / "memory.max").write_text(str(limits.memory_bytes))
+        if (folder / "memory.swap.max").exists():
+            (folder / "memory.swap.max").write_text("0")
+        (folder / "memory.oom.group").write_text("1")
+        (folder / "pids.max").write_text(str(limits.processes + _OWN_PROCESSES))
+        (folder / "cpu.max").write_text(f"{limits.cpu_millicores * _PERIOD_US // 1000} {_PERIOD_US}")
+
+    def join(self) -> None:
+        (self.folder / "cgroup.procs").write_text("0")
+
+    def memory_now(self) -> int:
+        return _number(self.folder / "memory.current")
+
+    def peak_memory(self) -> int:
+        # memory.peak is there from Linux 5.19 on; before that the caller's own samples count.
+        peak = self.folder / "memory.peak"
+        return _number(peak) if peak.exists() else self.memory_now()
+
+    def cpu_us(self) -> int:
+        return _fields(self.folder / "cpu.stat")["usage_usec"]
+
+    def oom_kills(self) -> int:
+        return _fields(self.folder / "memory.events").get("oom_kill", 0)
+
+    def lift_cpu(self) -> None:
+        (self.folder / "cpu.max").write_text(f"max {_PERIOD_US}")
+
+    def remove(self) -> bool:
+        return _remove_folder(self.folder)
+
+
+class GroupsV2:
+    kind = "cgroup2"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folders = (str(folder),)
+
+    def create(self, name: str, limits: GroupLimits) -> Group:
+        return GroupV2(self.folder / name, limits)
+
+
+class GroupV1:
+    def __init__(self, folders: dict[str, Path], limits: GroupLimits) -> None:
+        self.folders = folders
+        for folder in set(folders.values()):
+            folder.mkdir()
+        memory = folders["memory"]
+        (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
+        swap = memory / "memory.memsw.limit_in_bytes"
+        if swap.exists():
+            swap.write_text(str(limits.memory_bytes))
+        else:
+            (memory / "memory.swappiness").write_text("0")
+        (folders["pids"] / "pids.max").write_text(str(limits.processes + _OWN_PROCESSES))
+        (folders["cpu"] / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
+        (folders["cpu"] / "cpu.cfs_quota_us").write_text(str(limits.cpu_millicores * _PERIOD_US // 1000))
+
+    def join(self) -> None:
+        for folder in set(self.folders.values()):
+            (folder / "cgroup.procs").write_text("0")
+
+    def memory_now(self) -> int:
+        return _number(self.folders["memory"] / "memory.usage_in_bytes")
+
+    def peak_memory(self) -> int:
+        return _number(self.folders["memory"] / "memory.max_usage_in_bytes")
+
+    def cpu_us(self) -> int:
+        return _number(self.folders["cpuacct"] / "cpuacct.usage") // 1000
+
+    def oom_kills(self) -> int:
+        return _fields(self.folders["memory"] / "memory.oom_control").get("oom_kill", 0)
+
+    def lift_cpu(self) -> None:
+        (self.folders["cpu"] / "cpu.cfs_quota_us").write_text("-1")
+
+    def remove(self) -> bool:
+        return all([_remove_folder(folder) for folder in set(self.folders.values())])
+
+
+class GroupsV1:
+    kind = "cgroup1"
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self.by_controller = folders
+        self.folders = tuple(sorted({str(folder) for folder in folders.values()}))
+
+    def create(self, name: str, limits: GroupLimits) -> Group:
+        return GroupV1({key: folder / name for key, folder in self.by_controller.items()}, limits)
+
+
+# -- finding ---------------------------------------------------------------------------
+
+
+def _mounts(proc: Path) -> tuple[Path | None, dict[str, Path]]:
+    """The version 2 mount, and version 1's mount per controller."""
+    unified: Path | None = None
+    controllers: dict[str, Path] = {}
+    for line in _read(proc / "self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        point = Path(before.split()[4])
+        if kind == "cgroup2" and unified is None:
+            unified = point
+        elif kind == "cgroup":
+            for option in options.split(","):
+                controllers.setdefault(option, point)
+    return unified, controllers
+
+
+def _own_paths(proc: Path) -> dict[str, str]:
+    """This process's group per controller; the empty name is version 2's."""
+    paths: dict[str, str] = {}
+    for line in _read(proc / "self/cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            paths[name] = path
+    return paths
+
+
+def _below(mount: Path, path: str) -> Path:
+    """Our group's folder; the mount itself where a container shows another path than it mounts."""
+    folder = mount / path.lstrip("/")
+    return folder if folder.is_dir() else mount
+
+
+def _switch_on(parent: Path, *, may_move: bool) -> None:
+    """Give the children of `parent` the controllers. Raises OSError if they are not ours to give."""
+    control = parent / "cgroup.subtree_control"
+    missing = [name for name in NEEDED if name not in _read(control).split()]
+    if not missing:
+        return
+    wanted = " ".join(f"+{name}" for name in missing)
+    try:
+        control.write_text(wanted)
+    except OSError as error:
+        if error.errno != errno.EBUSY or not may_move:
+            raise
+        # A group with processes of its own cannot have controlled children: a delegated
+        # group's processes move into a leaf first.
+        leaf = parent / f"{NAME}-host"
+        leaf.mkdir(exist_ok=True)
+        for pid in _read(parent / "cgroup.procs").split():
+            (leaf / "cgroup.procs").write_text(pid)
+        control.write_text(wanted)
+
+
+def _try_v2(unified: Path, own: str, name: str, *, as_root: bool) -> Groups | str:
+    parent = unified if as_root else _below(unified, own)
+    try:
+        offered = _read(parent / "cgroup.controllers").split()
+        lacking = [controller for controller in NEEDED if controller not in offered]
+        if lacking:
+            return f"{parent} offers no controller {', '.join(lacking)}"
+        _switch_on(parent, may_move=not as_root)
+        folder = parent / name
+        folder.mkdir()
+        _switch_on(folder, may_move=False)
+    except OSError as error:
+        return f"{parent} is not delegated to this user ({error.strerror})"
+    return GroupsV2(folder)
+
+
+def _try_v1(mounts: dict[str, Path], own: dict[str, str], name: str) -> Groups | str:
+    wanted = (*NEEDED, "cpuacct")
+    lacking = [controller for controller in wanted if controller not in mounts]
+    if lacking:
+        return f"cgroup version 1 has no {', '.join(lacking)} mounted"
+    folders = {key: _below(mounts[key], own.get(key, "/")) / name for key in wanted}
+    try:
+        for folder in set(folders.values()):
+            folder.mkdir()
+    except OSError as error:
+        return f"cgroup version 1 cannot be written ({error.strerror})"
+    return GroupsV1(folders)
+
+
+def find(name: str, *, as_root: bool, proc: Path = Path("/proc")) -> Groups | str:
+    """The program's own group, made; or why there is none. `name` comes from `program_name`."""
+    unified, controllers = _mounts(proc)
+    own = _own_paths(proc)
+    reasons: list[str] = []
+    if unified is not None:
+        found = _try_v2(unified, own.get("", "/"), name, as_root=as_root)
+        if not isinstance(found, str):
+            return found
+        reasons.append(found)
+    if as_root and controllers:
+        found = _try_v1(controllers, own, name)
+        if not isinstance(found, str):
+            return found
+        reasons.append(found)
+    return "; ".join(reasons) or "no cgroup file system is mounted"
+
+
+# -- names and remains -----------------------------------------------------------------
+
+
+def start_time(pid: int) -> str | None:
+    """The process's start in clock ticks: with the pid it names a process for good. None if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return stat.rpartition(")")[2].split()[19]
+
+
+def program_name(pid: int) -> str:
+    return f"{NAME}-{pid}-{start_time(pid)}"
+
+
+def is_stale(name: str) -> bool:
+    """Whether `name` is a program's group or folder and that program is dead."""
+    parts = name.removeprefix(NAME + "-").split("-")
+    if not name.startswith(NAME + "-") or len(parts) < 2 or not parts[0].isdigit():
+        return False
+    return start_time(int(parts[0])) != parts[1]
+
+
+def clear(folder: str) -> bool:
+    """Kill everything in a group and below, and remove it. False while something is still dying."""
+    done = True
+    for path, _, _ in os.walk(folder, topdown=False):
+        try:
+            pids = (Path(path) / "cgroup.procs").read_text().split()
+        except OSError:
+            continue  # removed between two looks
+        _kill_all(pids)
+        done = _remove_folder(Path(path)) and done
+    return done
+
+
+def _kill_all(pids: Iterable[str]) -> None:
+    for pid in pids:
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def stale_folders(groups: Groups) -> list[str]:
+    """Groups that dead programs have left beside ours."""
+    found: list[str] = []
+    for own in groups.folders:
+        for entry in os.scandir(os.path.dirname(own)):
+            if entry.is_dir(follow_symlinks=False) and is_stale(entry.name):
+                found.append(entry.path)
+    return found

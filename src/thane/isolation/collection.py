@@ -1,0 +1,119 @@
+"""Files out of a workspace that a hostile program has filled.
+
+Every path is resolved by the kernel beneath the workspace, without links; only regular
+files with one link and a believable size come out. Refusals are told, never skipped
+silently. This module reads; who may have the files is the caller's affair.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+
+from thane.isolation import libc
+from thane.isolation.request import MAX_FILES, check_name
+
+_RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
+_MAX_DEPTH = 32
+_KINDS = {
+    stat.S_IFLNK: "it is a symbolic link",
+    stat.S_IFIFO: "it is a named pipe",
+    stat.S_IFSOCK: "it is a socket",
+    stat.S_IFCHR: "it is a device",
+    stat.S_IFBLK: "it is a device",
+}
+
+Fingerprint = tuple[int, int, int]  # inode, size, time of change
+
+
+@dataclass
+class Found:
+    files: list[tuple[str, int]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def fingerprint(path: str) -> Fingerprint:
+    status = os.stat(path, follow_symlinks=False)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _shown(name: str) -> str:
+    """The name as text that may be printed: what is not UTF-8 or would move a terminal's cursor is escaped."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _refusal(name: str, status: os.stat_result, limit: int) -> str | None:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        return _KINDS.get(kind, "it is not a regular file")
+    if status.st_nlink != 1:
+        return "it has more than one hard link"
+    if status.st_size > limit:
+        return f"it says it is {status.st_size} bytes long, and the disk limit is {limit}"
+    return check_name(name)
+
+
+def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found:
+    """What the program left, without the input files that it did not touch. Sorted by name."""
+    found = Found()
+    total = 0
+    root = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    waiting = [("", 0)]
+    try:
+        while waiting:
+            folder, depth = waiting.pop()
+            try:
+                entries = _list(root, folder)
+            except OSError as error:
+                found.refused.append((_shown(folder), f"the folder cannot be read ({error.strerror})"))
+                continue
+            for name, status in entries:
+                path = f"{folder}/{name}" if folder else name
+                if stat.S_ISDIR(status.st_mode):
+                    if depth < _MAX_DEPTH:
+                        waiting.append((path, depth + 1))
+                    else:
+                        found.refused.append((_shown(path), f"it lies deeper than {_MAX_DEPTH} folders"))
+                    continue
+                if unchanged.get(path) == (status.st_ino, status.st_size, status.st_mtime_ns):
+                    continue
+                reason = _refusal(path, status, min(limit, limit - total))
+                if reason is None and len(found.files) >= MAX_FILES:
+                    reason = f"more than {MAX_FILES} files; put them into an archive"
+                if reason is None:
+                    total += status.st_size
+                    found.files.append((path, status.st_size))
+                elif len(found.refused) < MAX_FILES:
+                    found.refused.append((_shown(path), reason))
+    finally:
+        os.close(root)
+    found.files.sort()
+    found.refused.sort()
+    return found
+
+
+def _list(root: int, folder: str) -> list[tuple[str, os.stat_result]]:
+    name = os.fsencode(folder) or b"."
+    descriptor = libc.openat2(root, name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, _RESOLVE)
+    try:
+        with os.scandir(descriptor) as entries:
+            return [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+    finally:
+        os.close(descriptor)
+
+
+def open_file(workspace: str, name: str, limit: int) -> int:
+    """A descriptor to read one file that `scan` has listed. Raises OSError if it is not what it was."""
+    root = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+        descriptor = libc.openat2(root, os.fsencode(name), flags, _RESOLVE)
+    finally:
+        os.close(root)
+    reason = _refusal(name, os.fstat(descriptor), limit)
+    if reason is not None:
+        os.close(descriptor)
+        raise OSError(f"{name}: {reason}")
+    return descriptor

@@ -1,0 +1,123 @@
+"""Tier T1: a child confined by Landlock, seccomp and resource limits, in the host's namespaces.
+
+A supervisor, forked from the program and trusted, becomes the parent of everything the
+child leaves behind (subreaper), so that all of it can be found and killed. The child
+confines itself before it execs the interpreter, so nothing of the program's memory is
+in it. Signals to it come from outside its Landlock domain, which Landlock allows.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from thane.isolation import interpreter, jail, jailed, landlock, libc, seccomp, spawn, watchdog
+from thane.isolation.host import Host
+from thane.isolation.stage import Place
+
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives")
+
+
+def readable(host: Host, place: Place) -> list[str]:
+    """Every path that the confined child may read and execute."""
+    folders = [*interpreter.system_folders()]
+    folders += [path for path, link in interpreter.root_links() if link is None]
+    folders += [host.shown[path] for path in host.interpreter.libraries]
+    hidden = interpreter.package_folders(folders)
+    paths: list[str] = []
+    for folder in folders:
+        paths += interpreter.expand_without(folder, hidden)
+    executable = host.interpreter.executable
+    return [*paths, host.shown.get(executable, executable), host.stage.boot, place.code, *_SYSTEM_FILES]
+
+
+def environment(host: Host) -> dict[str, str]:
+    """For the interpreter's start only: where its shared library is, if it was moved for a jail's uid."""
+    libraries = [host.shown[path] for path in host.interpreter.libraries]
+    found = {"LANG": "C.UTF-8"}
+    if libraries and libraries != list(host.interpreter.libraries):
+        found["LD_LIBRARY_PATH"] = ":".join(libraries)
+    return found
+
+
+def _confine_and_run(host: Host, place: Place, uid: int | None, spec: int, filter_program: bytes) -> None:
+    parent = os.getppid()
+    os.setsid()
+    ruleset = landlock.make_ruleset(
+        readable=readable(host, place), writable=(place.workspace, place.tmp), devices=_DEVICES
+    )
+    if uid is not None:
+        spawn.take_identity(uid)
+    spawn.die_with_parent(parent)
+    landlock.restrict(ruleset)
+    seccomp.install(filter_program)
+    executable = host.shown.get(host.interpreter.executable, host.interpreter.executable)
+    command = jail.interpreter_command(executable, host.stage.boot, "only", spec)
+    os.execve(executable, command, environment(host))
+
+
+def _kill_descendants(uid: int | None) -> Callable[[], None]:
+    """How the supervisor ends everything below it. Stopped first, so that nobody forks away meanwhile."""
+
+    def as_that_user() -> None:
+        assert uid is not None
+        spawn.take_identity(uid)
+        os.kill(-1, signal.SIGKILL)
+
+    def kill() -> None:
+        if uid is not None and uid != os.getuid():
+            # One call that the kernel carries out for all processes of the uid at once.
+            os.waitpid(spawn.fork(lambda: _ignoring_nobody(as_that_user)), 0)
+            return
+        me = os.getpid()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in watchdog.descendants(me):
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+
+    return kill
+
+
+def _ignoring_nobody(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except ProcessLookupError:
+        return  # nobody of that uid is left
+
+
+def supervise(
+    host: Host, place: Place, *, uid: int | None, spec: int, filter_program: bytes, kept: dict[str, int]
+) -> None:
+    """The supervisor's whole life; runs in a fork of the program. `kept` are status, control and the streams."""
+    os.setsid()
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    libc.set_process_name("thane-supervisor")
+    spawn.close_all_but([spec, *kept.values()])
+    status, control = kept["status"], kept["control"]
+
+    def child() -> None:
+        os.close(status)
+        os.close(control)
+        for name in ("stdin", "stdout", "stderr"):
+            os.set_inheritable(kept[name], True)
+        os.set_inheritable(spec, True)
+        _confine_and_run(host, place, uid, spec, filter_program)
+
+    pid = spawn.fork(child)
+    for name in ("stdin", "stdout", "stderr"):
+        os.close(kept[name])
+    os.write(status, b"started\n")
+    jailed.supervise(pid, control, status, _kill_descendants(uid), _nothing)
+    # The kernel may still be tearing down what was killed; nothing may outlive us.
+    deadline = time.monotonic() + 2
+    while watchdog.descendants(os.getpid()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _nothing() -> None:
+    return

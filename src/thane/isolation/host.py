@@ -1,0 +1,29 @@
+"""What the program has found out about its machine and made ready, once, at its start.
+
+A plain record that the other modules read. It is filled by `__main__` and never changed
+after, except for the tier that the probe chooses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from thane.isolation.cgroups import Groups
+from thane.isolation.interpreter import Interpreter
+from thane.isolation.stage import Stage
+
+
+@dataclass
+class Host:
+    stage: Stage
+    interpreter: Interpreter
+    shown: dict[str, str]  # host path → path that a jail's uid can reach
+    groups: Groups | None
+    groups_missing: str  # why there are none
+    bwrap: str | None
+    uid_base: int | None  # first uid of this program's jails; None: they run as the program's own user
+    processors: list[int] = field(default_factory=list)
+    force_tier: str | None = None  # tests only: use this tier or none
+
+    def uid(self, slot: int) -> int | None:
+        return None if self.uid_base is None else self.uid_base + slot

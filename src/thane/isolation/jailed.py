@@ -1,0 +1,220 @@
+"""What runs inside a jail: the trusted first process, and the child that becomes the caller's program.
+
+The isolation program compiles this file and runs it alone, so it imports the standard
+library only, and little of it (every import is paid by each execution). The first
+process holds nothing secret and is trusted with three things only: to tell the exit
+status, to end everything in the jail, and to reap it so that its CPU time is counted.
+Limits and the clock are enforced from outside.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+SOURCE_NAME = "main.py"
+_SIGKILL = 9
+_SIGCHLD, _SIGPIPE, _SIGXFSZ = 17, 13, 25
+_PR_SET_DUMPABLE = 4
+
+Spec = dict[str, Any]
+
+
+def read_spec(descriptor: int) -> Spec:
+    """The execution's plan. It comes from the isolation program, so `marshal` may be used on it."""
+    with open(descriptor, "rb") as pipe:
+        spec: Spec = marshal.loads(pipe.read())
+    return spec
+
+
+# -- the first process ----------------------------------------------------------------
+
+
+def supervise(child: int, control: int, status: int, kill_all: Callable[[], None], ending: Callable[[], None]) -> None:
+    """Wait until `child` ends or `control` says stop; then end and reap everything, and report on `status`.
+
+    `control` is a pipe: a byte or its closing (the isolation program died) means stop.
+    """
+    import select
+    import signal
+
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.signal(_SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    poller = select.poll()
+    poller.register(control, select.POLLIN)
+    poller.register(wake_read, select.POLLIN)
+
+    result: int | None = None
+    cpu, peak = 0.0, 0
+
+    def reap(flags: int) -> bool:
+        """Reap one process; False when there is none to reap now."""
+        nonlocal result, cpu, peak
+        try:
+            pid, code, usage = os.wait4(-1, flags)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return False
+        cpu += usage.ru_utime + usage.ru_stime
+        peak = max(peak, usage.ru_maxrss)
+        if pid == child:
+            result = code
+        return True
+
+    while True:
+        while reap(os.WNOHANG):
+            pass
+        if result is not None:
+            break
+        ready = [descriptor for descriptor, _ in poller.poll()]
+        if control in ready:
+            break
+        os.read(wake_read, 4096)
+
+    kill_all()
+    while reap(0):
+        kill_all()
+    ending()
+    if result is None:
+        how, value = "signal", _SIGKILL
+    elif os.WIFSIGNALED(result):
+        how, value = "signal", os.WTERMSIG(result)
+    else:
+        how, value = "exit", os.WEXITSTATUS(result)
+    read, written = own_io()
+    report = f"{how} {value}\ncpu_us {int(cpu * 1e6)}\npeak {peak * 1024}\nread {read}\nwritten {written}\n"
+    os.write(status, report.encode())
+
+
+def own_io() -> tuple[int, int]:
+    """Bytes read from and written to disks by this process and all it has reaped; zeros if the kernel does not count."""
+    try:
+        with open("/proc/self/io") as file:
+            counts = dict(line.split(": ") for line in file.read().splitlines())
+    except OSError:
+        return 0, 0
+    return int(counts["read_bytes"]), int(counts["write_bytes"])
+
+
+def _kill_namespace() -> None:
+    try:
+        os.kill(-1, _SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def first_process(spec_descriptor: int) -> None:
+    """Run as process 1 of the jail's own namespace; the child returns from here as the program."""
+    spec = read_spec(spec_descriptor)
+    gate_read, gate_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(gate_write)
+        os.read(gate_read, 1)
+        os.close(gate_read)
+        os.close(spec["status"])
+        os.close(spec["control"])
+        os.setsid()
+        become(spec)
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    # Not dumpable: the program cannot open /proc/1/fd, /proc/1/mem or /proc/1/environ.
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    for name in ("stdin", "stdout", "stderr"):
+        os.close(spec[name])
+    os.write(spec["status"], b"started\n")
+    os.write(gate_write, b"g")
+    os.close(gate_write)
+    os.close(gate_read)
+
+    def readable_again() -> None:
+        # Everything else is dead: /proc/self/io may be opened again.
+        libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+    supervise(child, spec["control"], spec["status"], _kill_namespace, readable_again)
+    os._exit(0)
+
+
+# -- the program ----------------------------------------------------------------------
+
+
+def become(spec: Spec) -> None:
+    """Take on the limits, standard streams, folder and environment, then run the code."""
+    for name, descriptor in enumerate(("stdin", "stdout", "stderr")):
+        os.dup2(spec[descriptor], name)
+    for descriptor in ("stdin", "stdout", "stderr"):
+        if spec[descriptor] > 2:
+            os.close(spec[descriptor])
+    if spec["rlimits"]:
+        import resource
+
+        for number, value in spec["rlimits"]:
+            resource.setrlimit(number, (value, value))
+    os.chdir(spec["workspace"])
+    os.environ.clear()
+    os.environ.update(spec["env"])
+    if spec["language"] == "shell":
+        run_shell(spec)
+    else:
+        run_python(spec["source"], spec["workspace"])
+
+
+def run_shell(spec: Spec) -> None:
+    import signal
+
+    # Python ignores these two; a shell and what it starts expect them to work.
+    signal.signal(_SIGPIPE, signal.SIG_DFL)
+    signal.signal(_SIGXFSZ, signal.SIG_DFL)
+    os.execv(spec["shell"], [spec["shell"], spec["source"]])
+
+
+def run_python(source: str, workspace: str) -> None:
+    """Run the file as `__main__`, as `python3 main.py` would; this frame is hidden from its tracebacks."""
+    import site
+    import types
+
+    for provide in ("setquit", "setcopyright", "sethelper"):
+        getattr(site, provide)()  # exit(), quit(), help(): what a started interpreter has
+    with open(source, "rb") as file:
+        code = file.read()
+    module = types.ModuleType("__main__")
+    module.__dict__["__file__"] = source
+    module.__dict__["__builtins__"] = __builtins__
+    sys.modules["__main__"] = module
+    sys.argv = [SOURCE_NAME]
+    sys.path.insert(0, workspace)
+
+    def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+        while trace is not None and trace.tb_frame.f_code.co_filename != SOURCE_NAME:
+            trace = trace.tb_next
+        import linecache
+        import traceback
+
+        # Shown lines come from the source itself, whatever lies in the workspace under its name.
+        lines = code.decode("utf-8", "replace").splitlines(keepends=True)
+        linecache.cache[SOURCE_NAME] = (len(code), None, lines, SOURCE_NAME)
+        traceback.print_exception(kind, error, trace)
+
+    sys.excepthook = show
+    exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), module.__dict__)
+
+
+def main() -> None:
+    role, descriptor = sys.argv[1], int(sys.argv[2])
+    if role == "first":
+        first_process(descriptor)
+    else:
+        become(read_spec(descriptor))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What an entry's sealed details hold, and an answer made again out of them.
+
+Details are JSON, sealed before they are stored; their digest is over the ciphertext, so
+their text needs no canonical form, and the answer's bytes go in as they were sent: a
+replay is the same bytes. Transient fields of a request and secret fields of an answer are
+never in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from thane.kernel.context import Context
+from thane.kernel.errors import Gone
+from thane.kernel.ledger.leaf import Leaf, decode_leaf
+from thane.kernel.operations.registry import Bound
+from thane.kernel.records.store import Records
+from thane.kernel.sealing.errors import KeyMissing
+
+encode = msgspec.json.Encoder().encode
+NOTHING = msgspec.Raw(b"null")
+
+
+class Details(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An entry's details. An intent has `intent`, what was committed has `result`."""
+
+    args: msgspec.Raw = NOTHING
+    intent: msgspec.Raw = NOTHING
+    result: msgspec.Raw = NOTHING
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+_decode = msgspec.json.Decoder(Details).decode
+
+
+class _Versioned(msgspec.Struct):
+    version: Any = None
+
+
+def details(context: Context, *, args: bytes | None = None, intent: Any = None, result: bytes | None = None) -> bytes:
+    """Encode what an entry says beside its leaf."""
+    return encode(
+        Details(
+            args=NOTHING if args is None else msgspec.Raw(args),
+            intent=NOTHING if intent is None else msgspec.Raw(encode(intent)),
+            result=NOTHING if result is None else msgspec.Raw(result),
+            ip=context.ip,
+            user_agent=context.user_agent,
+        )
+    )
+
+
+def arguments(bound: Bound, request: Any) -> bytes:
+    """The request as it may be stored."""
+    return encode(_without(request, bound.declaration.transient))
+
+
+def answer(bound: Bound, value: Any) -> tuple[bytes, bytes]:
+    """(the answer's bytes, the bytes of it that may be stored)."""
+    body = encode(value)
+    secret = bound.declaration.secret_fields
+    if not secret:
+        return body, body
+    return body, encode({**_without(value, secret), "secret_shown": True})
+
+
+def _without(value: Any, names: tuple[str, ...]) -> Any:
+    if not names:
+        return value
+    return {f.encode_name: getattr(value, f.name) for f in msgspec.structs.fields(value) if f.name not in names}
+
+
+def version_of(body: bytes) -> int | None:
+    """The `version` of an answer that is a row, for its ETag."""
+    if not body.startswith(b"{"):
+        return None
+    found = msgspec.json.decode(body, type=_Versioned).version
+    return found if type(found) is int else None
+
+
+async def read_details(records: Records, tenant_id: str, index: int) -> tuple[Leaf, Details]:
+    """An entry's leaf and opened details. Gone if they were blanked or their subject erased."""
+    rows = await records.engine.entries(tenant_id, index, 1)
+    if not rows or rows[0].details is None:
+        raise Gone(f"what entry {index} said is past the retention horizon")
+    leaf = decode_leaf(rows[0].leaf)
+    try:
+        plain = await records.preparer.open_details(tenant_id, leaf.request, leaf.operation, rows[0].details)
+    except KeyMissing as missing:
+        raise Gone(f"what entry {index} said was erased") from missing
+    return leaf, _decode(plain)

@@ -1,0 +1,176 @@
+"""Port to the isolation program: run code that nobody trusts, and say what it used.
+
+Pure types and one protocol. The adapter speaks the program's socket protocol; domains
+see only this. Nothing here knows of tenants, records or money.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+
+class Tier(StrEnum):
+    """How strong the wall is; see docs/isolation.md. Ordered weakest first by `rank`."""
+
+    T0 = "T0"
+    T1 = "T1"
+    T2_MINUS = "T2-"
+    T2 = "T2"
+    T3 = "T3"
+
+    @property
+    def rank(self) -> int:
+        return list(Tier).index(self)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one execution may use. All are enforced by the operating system or a watchdog."""
+
+    memory_bytes: int
+    cpu_millicores: int
+    disk_bytes: int
+    timeout_ms: int
+    processes: int = 64
+    output_bytes: int = 1 << 20  # per stream; beyond it the stream ends with a marker
+
+
+class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
+    """What enforced each limit in one execution: `cgroup2`, `cgroup1`, `rlimit`, `watchdog`, `tmpfs`, `affinity`, `clock`, `none`."""
+
+    memory: str
+    cpu: str
+    disk: str
+    timeout: str
+    processes: str
+    output: str
+    network: str
+
+
+class InputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file put into the workspace before the code starts. `name` is relative, without `..`."""
+
+    name: str
+    content: bytes
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One execution. `id` is the intent's id: the program keeps the verdict under it for ten minutes."""
+
+    id: str
+    sandbox_id: str
+    code: bytes
+    language: str  # "python" | "shell"
+    limits: Limits
+    minimum_tier: Tier = Tier.T1
+    env: dict[str, str] = {}
+    stdin: bytes = b""
+    files: tuple[InputFile, ...] = ()
+    collect: bool = True  # keep the workspace's files for `collect()` until `release()`
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Measured from outside the jail."""
+
+    wall_us: int = 0
+    cpu_us: int = 0
+    peak_memory_bytes: int = 0
+    disk_read_bytes: int = 0
+    disk_write_bytes: int = 0
+    network_in_bytes: int = 0
+    network_out_bytes: int = 0
+    network_in_packets: int = 0
+    network_out_packets: int = 0
+    workspace_bytes: int = 0
+
+
+class OutputChunk(msgspec.Struct, frozen=True, tag="output"):
+    """Bytes as the program wrote them; `stream` is `stdout` or `stderr`."""
+
+    stream: str
+    data: bytes
+
+
+class Sample(msgspec.Struct, frozen=True, tag="sample"):
+    """Use at one moment while the code runs; the first one comes at once. `at_us` is since the start."""
+
+    at_us: int
+    usage: Usage
+    memory_bytes: int
+
+
+class Outcome(StrEnum):
+    COMPLETED = "completed"  # exit code 0
+    FAILED = "failed"  # any other exit code, or killed by a signal
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    CANCELLED = "cancelled"
+    HOST_KILLED = "host_killed"  # killed from outside by the host
+    HOST_LOST = "host_lost"  # the program does not know what became of it
+
+
+class ProducedFile(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    size: int
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
+    """How it ended. `message` says what to change where that helps; `refused_files` why a file could not be taken out."""
+
+    job_id: str
+    outcome: Outcome
+    exit_code: int  # 128 + signal when a signal ended it
+    signal: int | None
+    message: str
+    usage: Usage
+    tier: Tier
+    enforcement: Enforcement
+    stdout_truncated: bool
+    stderr_truncated: bool
+    files: tuple[ProducedFile, ...] = ()
+    refused_files: tuple[tuple[str, str], ...] = ()
+
+
+Progress = OutputChunk | Sample | Verdict
+
+
+class TierReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One rung of the ladder as probed on this machine. `missing` and `remedy` are empty when it works."""
+
+    tier: Tier
+    available: bool
+    detail: str
+    missing: str = ""
+    remedy: str = ""
+
+
+class Isolation(Protocol):
+    """The isolation program as the rest of Thane sees it."""
+
+    async def start(self) -> None:
+        """Connect, starting the program if nobody has; raises IsolationUnavailable."""
+
+    async def ladder(self) -> tuple[TierReport, ...]:
+        """Every tier, probed by really running a snippet under a deadline."""
+
+    def run(self, job: Job) -> AsyncIterator[Progress]:
+        """Output and samples as they come, then exactly one Verdict. Closing the iterator cancels the job."""
+
+    async def cancel(self, job_id: str) -> None:
+        """End a running job; its verdict is then `cancelled`. Unknown ids are ignored."""
+
+    async def recall(self, job_id: str) -> Verdict | None:
+        """The verdict of a job whose connection was lost; None if unknown (host_lost)."""
+
+    async def collect(self, job_id: str, into: Path) -> tuple[ProducedFile, ...]:
+        """Copy the job's produced regular files below `into` by the safe rules."""
+
+    async def release(self, job_id: str) -> None:
+        """Forget the job's workspace."""
+
+    async def close(self) -> None:
+        """Leave; the program kills what this server still runs and ends 10 s after its last client."""

@@ -1,0 +1,254 @@
+"""The store port: what every engine must be able to do, and the values it is spoken to in.
+
+An engine is thin. It compiles predicates, moves rows, and applies batches of write sets
+under its locks; what an entry holds, how a row is digested and when a unit is repeated
+is decided above it. The conformance suite is written against this protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from thane.kernel.ledger.leaf import Head
+from thane.kernel.ledger.tree import FullTileReader, LeafHashReader
+from thane.kernel.records.predicate import Order, Predicate
+from thane.kernel.records.schema import Schema
+from thane.kernel.records.steps import Step
+from thane.kernel.records.text import TextQuery
+
+T = TypeVar("T")
+
+
+class Stored(NamedTuple):
+    """A row as an engine returns it. Sealed fields of `record` hold their stored bytes; `salt` and `entry` are None without history."""
+
+    record: Any
+    salt: bytes | None
+    entry: int | None
+
+
+class Operation(StrEnum):
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+class Change(NamedTuple):
+    """One row's change, ready to be written. `record` has sealed fields as stored bytes; `blind` their blind indexes; `text` the analysed words of searchable fields."""
+
+    operation: Operation
+    schema: Schema
+    id: str
+    record: Any | None
+    expected: int  # the version the row must have now; 0: it must not exist
+    salt: bytes | None
+    blind: Mapping[str, bytes]
+    text: Mapping[str, str]
+
+
+class Guard(NamedTuple):
+    """A row that was read and must still have this version; 0: must still be absent."""
+
+    schema: Schema
+    id: str
+    version: int
+
+
+class Increment(NamedTuple):
+    """Arithmetic on a counter row, made with `record`'s values (its counted fields zero) where it is not there yet.
+
+    `deltas` adds to numbers, and to numbers inside JSON objects (`{"field": {"key": n}}`).
+    """
+
+    schema: Schema
+    id: str
+    record: Any
+    deltas: Mapping[str, Any]
+
+
+class EntryDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry without its place: the committer gives it `seq` and `time`. `details` and `bodies` are ciphertexts."""
+
+    kind: str
+    operation: str
+    actor: tuple[str, ...]
+    project: str | None
+    run: str | None
+    request: str
+    resource: str | None
+    outcome: str
+    intent: int | None
+    details: bytes | None
+    heads: tuple[Head, ...]
+    bodies: tuple[bytes, ...]
+
+
+class WriteSet(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one unit writes, together or not at all. Without `draft` it is housekeeping.
+
+    `new_tenant`: the unit makes the tenant, whose log begins with this entry. `durable`:
+    answered only once it is on the disk. `place`: called under the lock with the index the
+    entry will have, for rows that must know it (open intents); returns further changes.
+    """
+
+    tenant_id: str
+    draft: EntryDraft | None = None
+    guards: tuple[Guard, ...] = ()
+    changes: tuple[Change, ...] = ()
+    increments: tuple[Increment, ...] = ()
+    durable: bool = False
+    place: Callable[[int, int], tuple[Change, ...]] | None = None
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a unit's entry stands. `index` is None for housekeeping."""
+
+    index: int | None
+    leaf_hash: bytes | None
+    time_us: int
+
+
+class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry as it is stored. Blanked bodies are empty; blanked details are None."""
+
+    index: int
+    leaf: bytes
+    leaf_hash: bytes
+    heads: tuple[Head, ...]
+    bodies: tuple[bytes, ...]
+    details: bytes | None
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """One query. `tenant_id` None is only for unscoped schemas, `identify` and `across`."""
+
+    schema: Schema
+    tenant_id: str | None
+    where: Predicate | None = None
+    order: tuple[Order, ...] = ()
+    limit: int = 500
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """One figure of an aggregate: count, sum, avg, min or max of a field (count takes none)."""
+
+    function: str
+    field: str | None = None
+
+
+class Hop(NamedTuple):
+    """One step through the graph: `schema` and `field` hold the reference; forward goes from the referred row to the referring ones."""
+
+    schema: Schema
+    field: str
+    forward: bool
+
+
+class LogSize(NamedTuple):
+    """A tenant's tree as it stands."""
+
+    tenant_id: str
+    size: int
+    root: bytes
+
+
+# Stands for the root log where a tenant's id is asked for.
+ROOT_LOG = ""
+
+
+class Signed(NamedTuple):
+    """What a signing round makes for one tree: the checkpoint to keep. `tenant_id` may be ROOT_LOG."""
+
+    tenant_id: str
+    size: int
+    note: str
+
+
+SignRound = Callable[[Sequence[LogSize], "RootTree"], Sequence[Signed]]
+
+
+class RootTree(Protocol):
+    """The root log inside a signing round."""
+
+    def append(self, leaf: bytes) -> None: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def root(self) -> bytes: ...
+
+
+class Engine(Protocol):
+    """One store."""
+
+    name: str
+
+    async def open(self) -> None:
+        """Connect. ConnectionFailed, Corrupt or StorageFull with the next step; nothing is changed."""
+
+    async def close(self) -> None:
+        """Finish what was submitted, then let go."""
+
+    async def apply_steps(self, steps: Sequence[Step], digest: str) -> None:
+        """Run schema steps in one transaction and remember the schema's digest; MigrationFailed leaves all as it was."""
+
+    async def schema_digest(self) -> str | None:
+        """The digest given to the last `apply_steps`; None for an empty store."""
+
+    async def fetch(self, schema: Schema, tenant_id: str | None, id: str) -> Stored | None: ...
+
+    async def fetch_blind(self, schema: Schema, field: str, index: bytes) -> Stored | None:
+        """The row whose sealed field has this blind index, in any tenant (unique over the installation)."""
+
+    async def select(self, selection: Selection) -> list[Stored]: ...
+
+    async def count(self, selection: Selection) -> int: ...
+
+    async def aggregate(
+        self, selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
+    ) -> list[dict[str, Any]]:
+        """One dict per group, with the group's fields and each measure by its name; groups in order of their fields."""
+
+    async def search(self, selection: Selection, query: TextQuery) -> list[Stored]:
+        """Rows whose searchable fields match, newest id first."""
+
+    async def traverse(
+        self, start: Schema, tenant_id: str, id: str, hops: Sequence[Hop], limit: int
+    ) -> list[Stored]:
+        """The rows at the end of the hops, each once, in order of id."""
+
+    async def commit(self, write_set: WriteSet) -> Committed:
+        """Apply now. Conflict when a guard fails, AlreadyExists(index), Invalid for a reference to nothing."""
+
+    def ride(self, write_set: WriteSet) -> None:
+        """Housekeeping that may wait for the next commit, half a second at most, and may be lost in a crash."""
+
+    async def entries(self, tenant_id: str, start: int, limit: int) -> list[EntryRow]:
+        """Entries from index `start` on, in order (of the root log: only leaves)."""
+
+    async def log_size(self, tenant_id: str) -> int: ...
+
+    async def logs(self) -> list[str]:
+        """Tenants that have a log, in the order in which the logs began."""
+
+    async def sign(self, round: SignRound) -> list[Signed]:
+        """Run a signing round over the trees that grew since their last checkpoint, as one durable batch."""
+
+    async def checkpoints(self, tenant_id: str, limit: int = 1) -> list[Signed]:
+        """The newest signed checkpoints of a tree, newest first."""
+
+    async def with_tree(self, tenant_id: str, work: Callable[[int, FullTileReader, LeafHashReader], T]) -> T:
+        """Run `work(size, full tiles, leaf hashes)` on a consistent view of one tree: proofs are made in it."""
+
+    async def last_head(self, tenant_id: str, table: str, id: str) -> int | None:
+        """The index of the newest entry with a head of this row, for rows that are deleted; a scan, newest first."""
+
+    async def blank(self, tenant_id: str, index: int, bodies: Sequence[int], details: bool) -> None:
+        """Retention: empty these bodies, and the details, of one entry."""
+
+    def wake(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back (in the loop's thread) after each commit that appended entries; returns what ends it."""

@@ -1,0 +1,82 @@
+"""Rows as bytes: the canonical row that digests cover, and back again for history.
+
+Fields by name, NULLs left out, decimals as plain text at the column's scale, times in
+microseconds, bytes as base64, JSON by RFC 8785, sealed fields by their commitment. A
+step that only adds a nullable field therefore changes no digest.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from thane.kernel import canonical
+from thane.kernel.clock import from_us, to_us
+from thane.kernel.money import plain
+from thane.kernel.records.schema import FieldSchema, Kind, Schema
+
+
+def canonical_row(schema: Schema, record: Any, commitments: Mapping[str, bytes]) -> bytes:
+    """The row's bytes. `commitments` gives the sealed fields'; secret fields are left out."""
+    row: dict[str, Any] = {"version": record.version}
+    read = schema.read
+    assert read is not None
+    for field, value in zip(schema.fields, read(record), strict=True):
+        if value is None or field.secret:
+            continue
+        row[field.name] = commitments[field.name].hex() if field.sealed else canonical_value(field, value)
+    return canonical.encode(row)
+
+
+def canonical_value(field: FieldSchema, value: Any) -> Any:
+    """One value as it stands in canonical JSON."""
+    kind = field.kind
+    if kind is Kind.TIME:
+        return to_us(value)
+    if kind is Kind.DECIMAL:
+        return plain(value, field.scale)
+    if kind is Kind.BYTES:
+        return base64.b64encode(value).decode()
+    if kind is Kind.JSON:
+        return to_plain(value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def to_plain(value: Any) -> Any:
+    """A typed JSON value as dicts, lists and scalars; decimals as text, times as ISO text."""
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def decode_row(schema: Schema, row: Mapping[str, Any]) -> Any:
+    """A record from a decoded canonical row. Sealed and secret fields, which it does not hold, become empty."""
+    values: list[Any] = []
+    for field in schema.fields:
+        values.append(_decode(field, row.get(field.name)))
+    assert schema.make is not None
+    return schema.make(values, row["version"])
+
+
+def _decode(field: FieldSchema, value: Any) -> Any:
+    if field.sealed or field.secret:
+        return None if field.nullable else _empty(field)
+    if value is None:
+        return None
+    kind = field.kind
+    if kind is Kind.TIME:
+        return from_us(value)
+    if kind is Kind.DECIMAL:
+        return Decimal(value)
+    if kind is Kind.BYTES:
+        return base64.b64decode(value)
+    if kind is Kind.JSON:
+        return msgspec.convert(value, field.python_type, strict=False)
+    return field.python_type(value) if field.choices else value
+
+
+def _empty(field: FieldSchema) -> Any:
+    return b"" if field.kind is Kind.BYTES else ""

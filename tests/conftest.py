@@ -1,0 +1,34 @@
+"""What all tests share. `require` is re-exported for `from tests.conftest import require`."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support.needs import in_ci, require, require_root
+
+__all__ = ["in_ci", "require", "require_root"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--crashes", type=int, default=20, help="how often tests/crash kills a server (20)")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _root_where_marked(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("needs_root"):
+        require_root()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads the settings or the data folder of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith(("THANE_", "DATABASE_")) and name != "THANE_CI":
+            monkeypatch.delenv(name)

@@ -1,0 +1,48 @@
+"""Finds imports that are written inside functions, where a reader does not look for them.
+
+They are allowed where a heavy optional part is loaded only by the command that uses it.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TypeGuard
+
+MAY_HIDE = ("thane/adapters", "thane/interfaces/cli", "thane/__main__.py")
+
+_LOADERS = {"import_module", "__import__"}
+
+
+def hidden_imports(source: Path) -> list[str]:
+    """Every `file:line: statement` under `source` that imports inside a function and may not."""
+    found: list[str] = []
+    for path in sorted(source.rglob("*.py")):
+        name = path.relative_to(source).as_posix()
+        if not any(name == where or name.startswith(where + "/") for where in MAY_HIDE):
+            found += [f"{name}:{line}: {text}" for line, text in _inside_functions(path)]
+    return found
+
+
+def _inside_functions(path: Path) -> list[tuple[int, str]]:
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    functions = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    ]
+    lines = {
+        (node.lineno, ast.unparse(node))
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom) or _loads(node)
+    }
+    return sorted(lines)
+
+
+def _loads(node: ast.AST) -> TypeGuard[ast.Call]:
+    if not isinstance(node, ast.Call):
+        return False
+    called = node.func
+    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)
+    return name in _LOADERS
