@@ -71,11 +71,17 @@ def write_csv(path: Path, totals: dict[tuple, Decimal]) -> None:
         writer.writerows([*key, value] for key, value in totals.items())
 
 
+def round_step(value: Decimal) -> Decimal:
+    """The next number from 1, 2, 2.5, 5, 10, 20 and so on."""
+    power = Decimal(10) ** value.adjusted()
+    return next(power * step for step in (1, 2, Decimal("2.5"), 5, 10) if power * step >= value)
+
+
 def draw(by_day: dict[tuple, Decimal], regions: list[str]) -> str:
     """An SVG with one line for each region: revenue over the days."""
     width, height, left, bottom = 760, 340, 70, 40
     days = sorted({day for day, _ in by_day})
-    top = max(by_day.values()) * Decimal("1.1")
+    top = 4 * round_step(max(by_day.values()) / 4)
 
     def x(index: int) -> float:
         return left + index * (width - left - 120) / max(len(days) - 1, 1)

@@ -280,7 +280,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the Debian folders to look around in")
     options = parser.parse_args()
     if os.geteuid() != 0:
-        print("fresh: making a Debian folder needs root: sudo just fresh", file=sys.stderr)
+        print("fresh: making a Debian folder needs root: sudo python3 tests/fresh/fresh.py", file=sys.stderr)
         return 2
     wanted = options.names or names
     failures = []

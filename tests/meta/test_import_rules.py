@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lint.hidden_imports import hidden_imports
+from tests.lint.hidden_imports import MAY_HIDE, hidden_imports
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -175,6 +175,12 @@ def test_every_rule_has_a_breach_that_proves_it() -> None:
 
 def test_no_imports_are_hidden_in_functions() -> None:
     assert hidden_imports(ROOT / "src") == []
+
+
+def test_what_may_hide_imports_exists_and_says_why() -> None:
+    files = [name for name in MAY_HIDE if name.endswith(".py")]
+    assert [name for name in files if not (ROOT / "src" / name).is_file()] == []
+    assert all(MAY_HIDE.values())
 
 
 def test_hidden_imports_are_found_and_allowed_only_where_they_may_be(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_the_recipes_that_the_documents_name_exist() -> None:
     named |= {
         name for path in (".ci/run",) for name in re.findall(r"`just ([a-z-]+)", (ROOT / path).read_text())
     }
-    assert {"ci", "test", "fresh", "crash"} <= named
+    assert {"ci", "test", "coverage", "crash"} <= named
     assert named <= recipes
 
 

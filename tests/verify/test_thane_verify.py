@@ -155,7 +155,8 @@ def test_a_signed_leaf_in_another_form_is_refused(data: bytes, reason: str) -> N
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("@v1", "@v2", "first line"), ("\n\nthane", "\nthane", "cut"), ("\nindex 6", "\nindex 06", "whole number"),
+        ("@v1", "@v2", "first line"), ("\n\nthane", "\nthane", "hash is not base64"),
+        ("\nindex 6", "\nindex 06", "whole number"),
         ("\nindex 6", "\nindex 11", "has no entry 11"), ("\nindex 6", "\nindex " + "9" * 19, "whole number"),
         ("\nindex 6", "\nnumber 6", "no line 'index"), ("\nextra ", "\nextra !", "not base64"),
         ("\nextra ", "\nextra é", "not base64"), ("\nindex 6\n", "\nindex 6\nAAB=\n", "spelling"),

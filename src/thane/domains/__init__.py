@@ -1,0 +1,1 @@
+"""The domains: one folder each, all of one shape, entered by their package only."""

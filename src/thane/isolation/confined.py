@@ -21,17 +21,17 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives")
 
 
-def readable(host: Host, place: Place) -> list[str]:
-    """Every path that the confined child may read and execute."""
-    folders = [*interpreter.system_folders()]
-    folders += [path for path, link in interpreter.root_links() if link is None]
+def allowed(host: Host) -> tuple[list[str], list[str]]:
+    """Every path that any confined child may read and execute, and every folder that it may only list."""
+    folders = [*host.visible.system]
+    folders += [path for path, link in host.visible.links if link is None]
     folders += [host.shown[path] for path in host.interpreter.libraries]
     hidden = interpreter.package_folders(folders)
-    paths: list[str] = []
-    for folder in folders:
-        paths += interpreter.expand_without(folder, hidden)
-    executable = host.interpreter.executable
-    return [*paths, host.shown.get(executable, executable), host.stage.boot, place.code, *_SYSTEM_FILES]
+    found = [entry for folder in folders for entry in interpreter.expand_without(folder, hidden)]
+    executable = host.shown.get(host.interpreter.executable, host.interpreter.executable)
+    readable = [path for path, whole in found if whole]
+    readable += [executable, host.stage.boot, *_SYSTEM_FILES]
+    return readable, [path for path, whole in found if not whole]
 
 
 def environment(host: Host) -> dict[str, str]:
@@ -46,8 +46,12 @@ def environment(host: Host) -> dict[str, str]:
 def _confine_and_run(host: Host, place: Place, uid: int | None, spec: int, filter_program: bytes) -> None:
     parent = os.getppid()
     os.setsid()
+    readable, listable = host.confinement
     ruleset = landlock.make_ruleset(
-        readable=readable(host, place), writable=(place.workspace, place.tmp), devices=_DEVICES
+        readable=[*readable, place.code],
+        listable=listable,
+        writable=(place.workspace, place.tmp),
+        devices=_DEVICES,
     )
     if uid is not None:
         spawn.take_identity(uid)
@@ -101,9 +105,9 @@ def supervise(
     status, control = kept["status"], kept["control"]
 
     def child() -> None:
-        os.close(status)
         os.close(control)
-        for name in ("stdin", "stdout", "stderr"):
+        # The interpreter says `started` and closes `status` before it runs the program.
+        for name in ("stdin", "stdout", "stderr", "status"):
             os.set_inheritable(kept[name], True)
         os.set_inheritable(spec, True)
         _confine_and_run(host, place, uid, spec, filter_program)
@@ -111,7 +115,6 @@ def supervise(
     pid = spawn.fork(child)
     for name in ("stdin", "stdout", "stderr"):
         os.close(kept[name])
-    os.write(status, b"started\n")
     jailed.supervise(pid, control, status, _kill_descendants(uid), _nothing)
     # The kernel may still be tearing down what was killed; nothing may outlive us.
     deadline = time.monotonic() + 2

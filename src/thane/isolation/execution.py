@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,7 +66,9 @@ class Execution:
 
     async def run(self) -> Finished:
         """Run to the end. Raises Refused when the job could not be started at all."""
-        place = self.host.stage.open_place(self.name, self.request.limits.disk_bytes, self.host.uid(self.slot))
+        place = self.host.stage.open_place(
+            self.name, self.request.limits.disk_bytes, self.host.uid(self.slot)
+        )
         keep = False
         try:
             inputs = self._fill(place)
@@ -79,7 +81,9 @@ class Execution:
             if self.request.collect:
                 found = collection.scan(place.workspace, inputs, self.request.limits.disk_bytes)
                 keep = True
-            verdict = judge(self.request, self.tier, tiers.enforcement(self.tier, self.host), ended, self.usage, found)
+            verdict = judge(
+                self.request, self.tier, tiers.enforcement(self.tier, self.host), ended, self.usage, found
+            )
             return Finished(verdict, place if keep else None, self.request.limits.disk_bytes)
         finally:
             if self._group is not None:
@@ -104,7 +108,11 @@ class Execution:
     def _kill(self) -> None:
         if self._jail is None:
             return
-        targets = [self._first, *(watchdog.descendants(self._jail.pid) if not self._namespaces else ()), self._jail.pid]
+        targets = [
+            self._first,
+            *(watchdog.descendants(self._jail.pid) if not self._namespaces else ()),
+            self._jail.pid,
+        ]
         for pid in targets:
             if pid is None:
                 continue
@@ -147,7 +155,6 @@ class Execution:
     async def _live(self, place: Place) -> Ended:
         loop = asyncio.get_running_loop()
         began = time.monotonic()
-        cpu_before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started, exited, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
         jail = launch.start(self.host, self.request, self.tier, place, self._group, self.slot)
         self._jail = jail
@@ -194,7 +201,7 @@ class Execution:
             if watch is not None:
                 watch.cancel()
             loop.remove_reader(jail.pidfd)
-            _, wait_status = os.waitpid(jail.pid, 0)
+            _, wait_status, consumed = os.wait4(jail.pid, 0)
             self._jail = None
             for stream in (*streams, complaints):
                 stream.drain()
@@ -205,10 +212,17 @@ class Execution:
             for descriptor in (jail.status, jail.control, jail.info, jail.pidfd):
                 if descriptor is not None and descriptor >= 0:
                     os.close(descriptor)
+        reason = bytes(diagnostics).decode("utf-8", "replace").strip()
+        if reason:
+            print(
+                f"the jail of job {self.request.id} (tier {self.tier}) said: {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
         if not started.is_set() and self.cause is None:
-            reason = bytes(diagnostics).decode("utf-8", "replace").strip() or "it gave no reason"
+            reason = reason or "it gave no reason"
             raise Refused("jail_failed", f"the jail of tier {self.tier} could not be set up: {reason}")
-        self._final_usage(place, cpu_before)
+        self._final_usage(place, int((consumed.ru_utime + consumed.ru_stime) * 1e6))
         return Ended(
             cause=self.cause,
             report=accounting.parse_report(self._report),
@@ -279,22 +293,30 @@ class Execution:
             except (FileNotFoundError, ProcessLookupError):
                 return  # it has just ended; the verdict follows
         self.send(
-            {"t": "sample", "at_us": self.usage.wall_us, "memory_bytes": memory, "usage": self.usage.as_dict()}, b""
+            {
+                "t": "sample",
+                "at_us": self.usage.wall_us,
+                "memory_bytes": memory,
+                "usage": self.usage.as_dict(),
+            },
+            b"",
         )
 
     def _workspace_usage(self, place: Place) -> None:
-        used = accounting.used_of_file_system(place.base) if place.tmpfs else accounting.used_below(place.base)
+        used = (
+            accounting.used_of_file_system(place.base) if place.tmpfs else accounting.used_below(place.base)
+        )
         self.usage.workspace_bytes = used
         # Memory file systems do not count as disk for the kernel: what was put there is what was written.
         self.usage.disk_write_bytes = max(self.usage.disk_write_bytes, used)
 
-    def _final_usage(self, place: Place, before: resource.struct_rusage) -> None:
+    def _final_usage(self, place: Place, consumed_us: int) -> None:
         report = accounting.parse_report(self._report)
         if self._group is not None:
             self.usage.cpu_us = self._group.cpu_us()
             self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, self._group.peak_memory())
         else:
-            self.usage.cpu_us = report.get("cpu_us", 0)
+            self.usage.cpu_us = max(report.get("cpu_us", 0), consumed_us)
             self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, report.get("peak", 0))
         self._workspace_usage(place)
         self.usage.disk_read_bytes = report.get("read", 0)

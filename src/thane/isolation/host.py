@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from thane.isolation.cgroups import Groups
-from thane.isolation.interpreter import Interpreter
+from thane.isolation.interpreter import Interpreter, Visible, look
 from thane.isolation.stage import Stage
 
 
@@ -24,6 +24,11 @@ class Host:
     uid_base: int | None  # first uid of this program's jails; None: they run as the program's own user
     processors: list[int] = field(default_factory=list)
     force_tier: str | None = None  # tests only: use this tier or none
+    visible: Visible = field(init=False)
+    confinement: tuple[list[str], list[str]] = ([], [])  # what tier T1 may read, and only list
+
+    def __post_init__(self) -> None:
+        self.visible = look(self.interpreter)
 
     def uid(self, slot: int) -> int | None:
         return None if self.uid_base is None else self.uid_base + slot

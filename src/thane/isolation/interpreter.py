@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 # Not /usr/local: that is where people install their own things, Thane among them.
-_SYSTEM = tuple(f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share"))
+_SYSTEM = tuple(
+    f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "share")
+)
 _ROOT_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
 
@@ -29,6 +31,21 @@ class Interpreter:
     @property
     def shell(self) -> str:
         return "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
+
+
+@dataclass(frozen=True)
+class Visible:
+    """What of the host a jail sees, looked up once: folders to read, and package folders in them to hide."""
+
+    system: tuple[str, ...]
+    links: tuple[tuple[str, str | None], ...]
+    hidden: tuple[str, ...]
+
+
+def look(interpreter: Interpreter) -> Visible:
+    system = system_folders()
+    hidden = tuple(package_folders((*system, *interpreter.libraries)))
+    return Visible(system, tuple(root_links()), hidden)
 
 
 def find() -> Interpreter:
@@ -65,13 +82,18 @@ def package_folders(folders: Iterable[str]) -> list[str]:
     return sorted(path for path in found if os.path.isdir(path))
 
 
-def expand_without(folder: str, hidden: Iterable[str]) -> Iterator[str]:
-    """Paths that together are `folder` without `hidden`. Landlock can allow, but not take away again."""
+def expand_without(folder: str, hidden: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """`(path, whole)`: what together is `folder` without `hidden`. Landlock can allow, but not take away again.
+
+    A folder that is not `whole` may be listed (the interpreter lists its library's
+    folder to import from it), and what may be read in it follows by itself.
+    """
     inside = [path for path in hidden if path == folder or path.startswith(folder + "/")]
     if not inside:
-        yield folder
+        yield folder, True
         return
     if folder in inside:
         return
+    yield folder, False
     for entry in sorted(os.listdir(folder)):
         yield from expand_without(os.path.join(folder, entry), inside)

@@ -7,7 +7,6 @@ through descriptors and files.
 
 from __future__ import annotations
 
-from thane.isolation import interpreter
 from thane.isolation.host import Host
 from thane.isolation.stage import Place
 
@@ -26,15 +25,14 @@ _NAMESPACES = (
 def _read_only(host: Host) -> list[str]:
     """Binds for the system's programs, the interpreter, and empty folders over installed packages."""
     arguments: list[str] = []
-    system = interpreter.system_folders()
-    for folder in system:
+    for folder in host.visible.system:
         arguments += ["--ro-bind", folder, folder]
-    for path, link in interpreter.root_links():
+    for path, link in host.visible.links:
         arguments += ["--ro-bind", path, path] if link is None else ["--symlink", link, path]
     for path in (*host.interpreter.libraries, host.interpreter.executable):
         if path in host.shown:
             arguments += ["--ro-bind", host.shown[path], path]
-    for folder in interpreter.package_folders((*system, *host.interpreter.libraries)):
+    for folder in host.visible.hidden:
         arguments += ["--ro-bind", host.stage.empty, folder]
     for name in _PYTHON_NAMES:
         if name != host.interpreter.executable:

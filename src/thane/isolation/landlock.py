@@ -76,8 +76,12 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         os.close(descriptor)
 
 
-def make_ruleset(*, readable: Iterable[str], writable: Iterable[str], devices: Iterable[str]) -> int:
+def make_ruleset(
+    *, readable: Iterable[str], listable: Iterable[str], writable: Iterable[str], devices: Iterable[str]
+) -> int:
     """A ruleset's descriptor: `readable` may be read and executed, `writable` used freely, `devices` opened.
+
+    `listable` folders, and those below them, may be listed and nothing more.
 
     Paths that do not exist are left out: what is not named is denied anyway.
     """
@@ -93,6 +97,7 @@ def make_ruleset(*, readable: Iterable[str], writable: Iterable[str], devices: I
     free = handled & ~(_MAKE_CHAR | _MAKE_BLOCK | _IOCTL_DEV)
     for paths, rights in (
         (readable, _EXECUTE | _READ_FILE | _READ_DIR),
+        (listable, _READ_DIR),
         (writable, free),
         (devices, _READ_FILE | _WRITE_FILE),
     ):

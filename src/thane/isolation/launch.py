@@ -125,7 +125,9 @@ def start(host: Host, request: Request, tier: str, place: Place, group: Group | 
     """Fork the jail. Its code and input files are in `place` already."""
     inside = tiers.has_namespaces(tier)
     source = "main.py" if request.language == "python" else "main.sh"
-    stdin = sealed_memory(request.stdin) if request.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    stdin = (
+        sealed_memory(request.stdin) if request.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    )
     pipes = {name: os.pipe() for name in ("stdout", "stderr", "status", "control", "info", "diagnostics")}
     control_read, control_write = pipes.pop("control")
     theirs = {name: ends[1] for name, ends in pipes.items()} | {"control": control_read, "stdin": stdin}
@@ -161,7 +163,10 @@ def start(host: Host, request: Request, tier: str, place: Place, group: Group | 
             spawn.take_identity(uid)
         spawn.die_with_parent(parent)
         filter_descriptor = sealed_memory(filter_program)
-        passed = [value for name, value in theirs.items() if name != "diagnostics"] + [spec, filter_descriptor]
+        passed = [value for name, value in theirs.items() if name != "diagnostics"] + [
+            spec,
+            filter_descriptor,
+        ]
         for descriptor in passed:
             os.set_inheritable(descriptor, True)
         os.dup2(theirs["diagnostics"], 1)

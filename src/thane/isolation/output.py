@@ -50,7 +50,9 @@ class Output:
         self._waiting += kept
         if len(kept) < len(data):
             self.truncated = True
-            self._waiting += f"\n[output limit of {self._limit} bytes reached; the rest was dropped]\n".encode()
+            self._waiting += (
+                f"\n[output limit of {self._limit} bytes reached; the rest was dropped]\n".encode()
+            )
         self._offer()
 
     def _offer(self) -> None:

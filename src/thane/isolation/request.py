@@ -97,11 +97,19 @@ def _environment(values: object) -> dict[str, str]:
 def parse(header: dict[str, Any], body: bytes) -> Request:
     """The frame's job. Raises Refused with what is wrong."""
     job = header.get("job")
-    if not isinstance(job, dict) or not isinstance(job.get("id"), str) or not isinstance(job.get("limits"), dict):
+    if (
+        not isinstance(job, dict)
+        or not isinstance(job.get("id"), str)
+        or not isinstance(job.get("limits"), dict)
+    ):
         raise _invalid("the frame has no job with an id and limits")
     if job.get("language") not in ("python", "shell"):
         raise Refused("invalid", f"unknown language {job.get('language')!r}", "Use `python` or `shell`.")
-    sizes = [job.get("code_size"), job.get("stdin_size"), *(entry.get("size") for entry in job.get("files", []))]
+    sizes = [
+        job.get("code_size"),
+        job.get("stdin_size"),
+        *(entry.get("size") for entry in job.get("files", [])),
+    ]
     if any(not isinstance(size, int) or size < 0 for size in sizes) or sum(sizes) != len(body):
         raise _invalid("the sizes of code, standard input and files do not add up to the body")
     parts: list[bytes] = []

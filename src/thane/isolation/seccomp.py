@@ -59,9 +59,7 @@ _DENIED_WITHOUT_NAMESPACES = (
 ).split()
 
 # Landlock keeps signals inside from ABI 6 on; before that no signal may be sent at all.
-_DENIED_WITHOUT_SIGNAL_SCOPE = (
-    "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal".split()
-)
+_DENIED_WITHOUT_SIGNAL_SCOPE = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal".split()
 
 
 @dataclass(frozen=True)

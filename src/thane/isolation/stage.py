@@ -54,7 +54,11 @@ def _take_namespaces(root: str, as_root: bool) -> None:
     else:
         uid, gid = os.getuid(), os.getgid()
         libc.unshare(libc.CLONE_NEWUSER | libc.CLONE_NEWNS)
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{uid} {uid} 1"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
             pathlib.Path(f"/proc/self/{name}").write_text(text)
     libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
     libc.mount("tmpfs", root, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755")

@@ -1,15 +1,16 @@
 """Canonical JSON: one sequence of bytes for one value, so that a digest means something.
 
 This is RFC 8785 (JCS) for the part of JSON that Thane stores: null, booleans, text,
-whole numbers within ±(2^53 - 1), lists and objects. Floats are refused rather than
-formatted: nothing that is counted or hashed here is a float, and amounts travel as
-text. It must not guess: a type that JSON does not have (bytes, Decimal, datetime, an
+whole numbers within ±(2^53 - 1), lists and objects. `encode` refuses floats rather than
+format them: nothing that is counted is a float, and amounts travel as text. `encode_json`
+allows them, for the JSON that people keep in rows. It must not guess: a type that JSON does not have (bytes, Decimal, datetime, an
 enum) is the caller's to turn into text first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -47,6 +48,56 @@ def encode(value: object) -> bytes:
         fault = _fault(value, "", 0)
         assert fault is not None, "the check refused a value in which nothing is wrong"
         raise fault from None
+
+
+def encode_json(value: object) -> bytes:
+    """As `encode`, for JSON that people keep: floats are allowed, written as RFC 8785 (ECMAScript) does.
+
+    Raises as `encode`, and ValueError for NaN and the infinities, which JSON does not have.
+    """
+    try:
+        return encode(value)
+    except TypeError:
+        # Its places are checked as if each float were a whole number; what else was wrong is raised again.
+        encode(_replaced(value, lambda number: 0))
+        return _as_given_encoder.encode(_sorted_by_utf16(_replaced(value, _number)))
+
+
+def _replaced(value: object, replace: Callable[[float], object]) -> object:
+    if type(value) is float:
+        return replace(value)
+    if type(value) is dict:
+        return {key: _replaced(item, replace) for key, item in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return [_replaced(item, replace) for item in value]
+    return value
+
+
+def _number(number: float) -> msgspec.Raw:
+    """ECMA-262, Number::toString: Python's shortest digits, laid out by ECMAScript's rules."""
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no number that JSON has")
+    if number == 0:
+        return msgspec.Raw(b"0")
+    sign = "-" if number < 0 else ""
+    mantissa, _, exponent = f"{abs(number)!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    fraction = "" if fraction == "0" else fraction
+    point = len(whole) + int(exponent or 0)  # where the point stands, counted from the first digit
+    digits = (whole + fraction).lstrip("0")
+    point -= len(whole + fraction) - len(digits)
+    digits = digits.rstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        text = digits + "0" * (point - count)
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        shown = digits if count == 1 else f"{digits[0]}.{digits[1:]}"
+        text = f"{shown}e{point - 1:+d}"
+    return msgspec.Raw((sign + text).encode())
 
 
 class _Refused(Exception):

@@ -23,6 +23,7 @@ import msgspec
 from thane.kernel import canonical
 from thane.kernel.clock import from_us, to_us
 from thane.kernel.errors import Fault, Invalid
+from thane.kernel.money import fits
 from thane.kernel.records.predicate import Order, Predicate
 from thane.kernel.records.schema import FieldSchema, Kind, Schema
 
@@ -103,7 +104,7 @@ class Keyset:
 
 
 def query_digest(schema: Schema, order: Sequence[Order], filter_text: str) -> str:
-    """What a cursor is bound to: table, its version, order and filter. 16 hex digits: a mix-up, not an attack."""
+    """What a cursor is bound to: table, its version, order and filter. Against mix-ups only."""
     parts = [
         schema.table,
         schema.version,
@@ -123,7 +124,7 @@ def encode_cursor(digest: str, values: Sequence[Any]) -> str:
 
 
 def decode_cursor(cursor: str, digest: str, fields: Sequence[FieldSchema]) -> tuple[Value, ...]:
-    """The values in a cursor, each of the kind of its field. Invalid for anything but a cursor of this query."""
+    """The values in a cursor, each of its field's kind. Invalid for all but a cursor of this query."""
     parts = _decoded(cursor)
     if parts is None:
         raise _refused("the cursor cannot be read", "Send `next_cursor` of the page before, unchanged.")
@@ -175,7 +176,7 @@ _TAGS = {Kind.INTEGER: "i", Kind.DECIMAL: "d", Kind.TIME: "t"}
 def _value(field: FieldSchema, item: Any) -> Value:
     """ValueError and its like if `item` is not what this field would have given."""
     if item is None or (field.kind is Kind.TEXT and isinstance(item, str) and "\0" not in item):
-        return item  # type: ignore[no-any-return]  # checked: None or text
+        return item
     if field.kind is Kind.BOOLEAN and isinstance(item, bool):
         return item
     tag = _TAGS.get(field.kind)
@@ -184,7 +185,7 @@ def _value(field: FieldSchema, item: Any) -> Value:
         raise ValueError(text)
     if field.kind is Kind.DECIMAL:
         number = Decimal(text)
-        if not number.is_finite():
+        if not fits(number, field.precision, field.scale):
             raise ValueError(text)
         return number
     whole = int(text)

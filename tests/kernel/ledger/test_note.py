@@ -114,7 +114,8 @@ LINE = SIGNER.signature_line("text\n")
     "text",
     [
         "", "text\n", "text\n" + LINE, "text\n\n", "text\n\n" + LINE[:-1], "text\n\n" + LINE + "\n",
-        "text\n\n" + LINE[2:], "text\n\n\u2014 \n", "text\n\n\u2014 name\n", "text\n\n\u2014 na+me AAAAAAA=\n",
+        "text\n\n" + LINE[2:], "text\n\n\u2014 \n", "text\n\n\u2014 name\n",
+        "text\n\n\u2014 na+me AAAAAAA=\n",
         "text\n\n\u2014 name AAAA\n", "text\n\n\u2014 name not-base64\n", "text\n\n\u2014 name AAAAAB==\n",
         "te\rxt\n\n" + LINE, "te\x00xt\n\n" + LINE, "te\ud800xt\n\n" + LINE,
         "text\n\n" + LINE * 101, "x" * (note.MAX_NOTE_CHARS + 1),
@@ -207,7 +208,8 @@ def test_what_is_no_proof_is_not_written() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("tlog-proof@v1", "tlog-proof@v2"), ("index 5", "index 05"), ("index 5", "number 5"), ("index 5\n", ""),
+        ("tlog-proof@v1", "tlog-proof@v2"), ("index 5", "index 05"), ("index 5", "number 5"),
+        ("index 5\n", ""),
         ("extra bGVhZg==", "extra "), ("extra bGVhZg==", "extra !"), ("extra bGVhZg==", "extra bGVhZh=="),
         ("\n\nthane", "\nthane"), ("A" * 43 + "=", "AAAA"), ("A" * 43 + "=", "A"), ("index 5", "index 5\r"),
         ("\u2014", "-"), ("index 5\n", "index 5\n" + ("A" * 43 + "=\n") * 63),

@@ -215,7 +215,7 @@ class TreeState:
         return tiles
 
     def snapshot(self) -> Snapshot:
-        """Remembers this state, in about a microsecond; nothing is copied but the edge's references.
+        """Remembers this state, in about two microseconds; no hash is copied.
 
         Snapshots nest: restoring one makes those taken after it worthless.
         """
@@ -297,6 +297,8 @@ class TileReader:
 
     def width(self, level: int, n: int) -> int:
         """Number of hashes in that tile at this size: 0 (there is none) to 256."""
+        if level < 0 or n < 0:
+            return 0
         return max(0, min(TILE_WIDTH, (self.size >> (8 * level)) - n * TILE_WIDTH))
 
     def __call__(self, level: int, n: int) -> bytes:
@@ -307,7 +309,7 @@ class TileReader:
             return kept
         width = self.width(level, n)
         first = n * TILE_WIDTH
-        if level < 0 or n < 0 or width == 0:
+        if width == 0:
             raise LookupError(f"a tree of {self.size} entries has no tile {level}/{n}")
         if width == TILE_WIDTH:
             data = self._full_tile(level, n)

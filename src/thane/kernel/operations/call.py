@@ -17,8 +17,8 @@ Listener = Callable[[msgspec.Struct], None]
 class Call(msgspec.Struct, kw_only=True):
     """One request. The host fills the first part, the stages the second.
 
-    `identified` is preset by hosts that know who asks (the folder's socket, jobs).
-    `fields` is the projection of the answer; `listener` takes progress as it comes.
+    `identified` is preset by hosts that know who asks (the folder's socket, jobs);
+    `listener` takes progress as it comes.
     """
 
     operation: Bound
@@ -48,8 +48,12 @@ class Call(msgspec.Struct, kw_only=True):
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """The answer. `body` is JSON; `version` becomes the ETag. `index` is where the entry stands in
-    the tenant's tree (for OUTSIDE the outcome's, beside `intent_index`); None for a read or a spooled outcome."""
+    """The answer. `body` is JSON; `version` becomes the ETag.
+
+    `index` is where the entry stands in the tenant's tree (for OUTSIDE the outcome's, beside
+    `intent_index`); None for a read or a spooled outcome. `value` is what the handler
+    returned, None for a replay.
+    """
 
     status: int
     body: bytes

@@ -44,8 +44,12 @@ class Effect(StrEnum):
 
 
 class Example(msgspec.Struct, frozen=True):
-    """One working request. A text `$entity.verb/field` stands for a field of that operation's answer to
-    its own example, which is run before; `before` names operations to run first without using their answer."""
+    """One working request.
+
+    A text `$entity.verb/field` stands for a field of that operation's answer to its own
+    example, which is run before; `before` names operations to run first without using
+    their answer.
+    """
 
     request: Mapping[str, Any] = {}
     before: tuple[str, ...] = ()
@@ -56,7 +60,7 @@ class StillRunning(msgspec.Struct, frozen=True):
 
 
 class Progress(Protocol):
-    """What `act` reports to. `event` is a tagged Struct (`tag="output"`); it waits while nobody can take more."""
+    """What `act` reports to: tagged Structs (`tag="output"`). It waits while no more can be taken."""
 
     async def __call__(self, event: msgspec.Struct, /) -> None: ...
 

@@ -15,11 +15,13 @@ import msgspec
 from thane.kernel.context import Context
 from thane.kernel.errors import Gone
 from thane.kernel.ledger.leaf import Leaf, decode_leaf
+from thane.kernel.operations.call import Reply
 from thane.kernel.operations.registry import Bound
 from thane.kernel.records.store import Records
 from thane.kernel.sealing.errors import KeyMissing
 
 encode = msgspec.json.Encoder().encode
+SPOOLED = "spooled"
 NOTHING = msgspec.Raw(b"null")
 
 
@@ -40,7 +42,9 @@ class _Versioned(msgspec.Struct):
     version: Any = None
 
 
-def details(context: Context, *, args: bytes | None = None, intent: Any = None, result: bytes | None = None) -> bytes:
+def details(
+    context: Context, *, args: bytes | None = None, intent: Any = None, result: bytes | None = None
+) -> bytes:
     """Encode what an entry says beside its leaf."""
     return encode(
         Details(
@@ -70,7 +74,9 @@ def answer(bound: Bound, value: Any) -> tuple[bytes, bytes]:
 def _without(value: Any, names: tuple[str, ...]) -> Any:
     if not names:
         return value
-    return {f.encode_name: getattr(value, f.name) for f in msgspec.structs.fields(value) if f.name not in names}
+    return {
+        f.encode_name: getattr(value, f.name) for f in msgspec.structs.fields(value) if f.name not in names
+    }
 
 
 def version_of(body: bytes) -> int | None:
@@ -81,8 +87,19 @@ def version_of(body: bytes) -> int | None:
     return found if type(found) is int else None
 
 
-async def read_details(records: Records, tenant_id: str, index: int) -> tuple[Leaf, Details]:
-    """An entry's leaf and opened details. Gone if they were blanked or their subject erased."""
+def place_of(reply: Reply) -> dict[str, Any]:
+    """Where an effect stands in the ledger, as its answer shows it."""
+    return {"index": reply.index, "leaf_hash": reply.leaf_hash, "intent_index": reply.intent_index}
+
+
+def recorded(body: bytes, place: dict[str, Any] | None, outcome: str = SPOOLED) -> bytes:
+    """An effect's answer: the operation's own, and where it is recorded (`ledger: null` if not yet)."""
+    tail = b'"ledger":' + encode(place) + b',"outcome":' + encode(outcome) + b"}"
+    return body[:-1] + (b"" if body == b"{}" else b",") + tail
+
+
+async def read_details(records: Records, tenant_id: str, index: int) -> tuple[Leaf, Details, bytes]:
+    """An entry's leaf, opened details and leaf hash. Gone if they were blanked or their subject erased."""
     rows = await records.engine.entries(tenant_id, index, 1)
     if not rows or rows[0].details is None:
         raise Gone(f"what entry {index} said is past the retention horizon")
@@ -91,4 +108,4 @@ async def read_details(records: Records, tenant_id: str, index: int) -> tuple[Le
         plain = await records.preparer.open_details(tenant_id, leaf.request, leaf.operation, rows[0].details)
     except KeyMissing as missing:
         raise Gone(f"what entry {index} said was erased") from missing
-    return leaf, _decode(plain)
+    return leaf, _decode(plain), rows[0].leaf_hash

@@ -9,9 +9,15 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from typing import TypeVar
+
+import msgspec
 
 from thane.kernel.context import Context
-from thane.kernel.records.entity import Field, Index, Record, entity, field, key
+from thane.kernel.records.engine import Change, Operation
+from thane.kernel.records.entity import Field, Index, Record, entity, field, key, schema_of
+
+R = TypeVar("R", "IdempotencyRow", "OpenIntent", "AccessRow")
 
 
 class KeyState(StrEnum):
@@ -37,7 +43,13 @@ class IdempotencyRow(Record):
     expires_us: Field[int] = field()
 
 
-@entity("open_intents", "int", Index("lease_until_us"), Index("tenant_id", "intent_index", unique=True), history=False)
+@entity(
+    "open_intents",
+    "int",
+    Index("lease_until_us"),
+    Index("tenant_id", "intent_index", unique=True),
+    history=False,
+)
 class OpenIntent(Record):
     """An effect under way. Whoever deletes this row with its fence writes the one outcome."""
 
@@ -92,3 +104,9 @@ def idempotency_id(context: Context, operation: str, key: str) -> str:
 def intent_id(tenant_id: str, index: int) -> str:
     """The row's id, from the intent's place in the ledger."""
     return f"int_{sha256(f'{tenant_id}/{index}'.encode()).hexdigest()[:32]}"
+
+
+def placed(row: R, verb: Operation, expected: int) -> Change:
+    """A change of one of these rows, for `Entrant.place` and for what rides."""
+    made = msgspec.structs.replace(row, version=expected + 1)  # type: ignore[type-var]
+    return Change(verb, schema_of(row), row.id, made, expected, None, {}, {})

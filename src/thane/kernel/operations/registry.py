@@ -22,6 +22,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\Z")
 HTTP = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/[a-zA-Z0-9_{}/.:-]*)\Z")
 PARAMETER = re.compile(r"{(\w+)}")
 REFERENCE = re.compile(r"\$([a-z][a-z0-9_]*\.[a-z][a-z0-9_]*)(?:/(.+))?\Z")
+LISTS = (list, tuple, set, frozenset)
 # Written into the answer of an OUTSIDE operation by the pipeline.
 RESERVED_ANSWERS = ("ledger", "outcome")
 
@@ -37,6 +38,8 @@ class Bound:
 
     __slots__ = (
         "body_params",
+        "body_type",
+        "decode_body",
         "decode_intent",
         "decode_outcome",
         "declaration",
@@ -46,6 +49,7 @@ class Bound:
         "fields",
         "has_body",
         "intent_type",
+        "lists",
         "method",
         "name",
         "needs",
@@ -70,7 +74,8 @@ class Bound:
         self.effect = declaration.effect
         self.entity = declaration.entity
         self.status = declaration.status
-        doc = inspect.getdoc(declaration.target) if "__doc__" in vars(declaration.target) or callable(declaration.target) else None
+        # A class without one of its own would inherit that of `Outside`, which says nothing of it.
+        doc = inspect.cleandoc(declaration.target.__doc__ or "")
         if not doc:
             raise _refused(declaration, "has no docstring; write what it does, for people and for models")
         self.summary, _, rest = doc.partition("\n")
@@ -97,8 +102,8 @@ class Bound:
         if len(names) != 3:
             raise _refused(declaration, f"takes {names}; an operation takes (service, unit, request)")
         hints = _hints(declaration, target)
-        self.request_type = hints.get(names[2])
-        self.response_type = hints.get("return")
+        self.request_type: Any = hints.get(names[2])
+        self.response_type: Any = hints.get("return")
         handler: Callable[[Any, Unit, Any], Awaitable[Any]] = target
 
         def run(unit: Unit, request: Any) -> Awaitable[Any]:
@@ -113,7 +118,10 @@ class Bound:
             raise _refused(declaration, "acts outside: it must be a class over Outside")
         lacking = [name for name in FOUR if getattr(cls, name) is getattr(Outside, name)]
         if lacking:
-            raise _refused(declaration, f"acts outside and lacks {', '.join(lacking)}; all of {', '.join(FOUR)} are needed")
+            raise _refused(
+                declaration,
+                f"acts outside and lacks {', '.join(lacking)}; all of {', '.join(FOUR)} are needed",
+            )
         prepare, settle, act = (_hints(declaration, getattr(cls, n)) for n in ("prepare", "settle", "act"))
         self.request_type = prepare.get("request")
         self.response_type = settle.get("return")
@@ -133,7 +141,9 @@ class Bound:
         if not _is_struct(request):
             raise _refused(declaration, "its request must be a msgspec Struct")
         if not request.__struct_config__.forbid_unknown_fields:
-            raise _refused(declaration, f"{request.__name__} must forbid unknown fields (forbid_unknown_fields=True)")
+            raise _refused(
+                declaration, f"{request.__name__} must forbid unknown fields (forbid_unknown_fields=True)"
+            )
         if self.response_type is None and declaration.status != 204:
             raise _refused(declaration, "must say what it returns, or answer with status 204")
         infos = msgspec.structs.fields(request)
@@ -144,6 +154,9 @@ class Bound:
                 raise _refused(declaration, f"the path's {{{name}}} is no field of {request.__name__}")
         self.has_body = self.method in ("POST", "PUT", "PATCH")
         self.body_params = tuple(n for n in self.fields if n not in self.path_params) if self.has_body else ()
+        self.body_type = _body_type(request, self.path_params)
+        self.decode_body: Callable[[bytes], Any] = msgspec.json.Decoder(self.body_type).decode
+        self.lists = frozenset(n for n, f in self.fields.items() if _takes_list(f.type))
         self.resource_param = self.path_params[-1] if self.path_params else None
         self._check_words()
 
@@ -152,7 +165,11 @@ class Bound:
         for name in declaration.transient:
             if name not in self.fields:
                 raise _refused(declaration, f"the transient {name} is no field of its request")
-        answer = {f.name for f in msgspec.structs.fields(self.response_type)} if _is_struct(self.response_type) else set()
+        answer = (
+            {f.name for f in msgspec.structs.fields(self.response_type)}
+            if _is_struct(self.response_type)
+            else set()
+        )
         for name in declaration.secret_fields:
             if name not in answer:
                 raise _refused(declaration, f"the secret {name} is no field of its answer")
@@ -161,7 +178,10 @@ class Bound:
         schema = getattr(self.response_type, "__schema__", None)
         hidden = [f.name for f in schema.fields if f.secret] if schema is not None else []
         if hidden:
-            raise _refused(declaration, f"it answers with a record whose {', '.join(hidden)} nobody may see; answer with a view")
+            raise _refused(
+                declaration,
+                f"it answers with a record whose {', '.join(hidden)} nobody may see; answer with a view",
+            )
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"
@@ -175,7 +195,7 @@ class Operations:
         self._by_http: dict[tuple[str, str], Bound] = {}
 
     def bind(self, service: Any, *targets: Any) -> None:
-        """Take in what `@operation` marked, for this service; RefusedDeclaration if something is missing or taken."""
+        """Take in what `@operation` marked; RefusedDeclaration if something is missing or taken."""
         for target in targets:
             declaration = declaration_of(target)
             _check(declaration)
@@ -185,12 +205,14 @@ class Operations:
             if bound.path:
                 place = (bound.method, PARAMETER.sub("{}", bound.path))
                 if place in self._by_http:
-                    raise _refused(declaration, f"{bound.method} {bound.path} belongs to {self._by_http[place].name}")
+                    raise _refused(
+                        declaration, f"{bound.method} {bound.path} belongs to {self._by_http[place].name}"
+                    )
                 self._by_http[place] = bound
             self._by_name[declaration.name] = bound
 
     def check(self) -> None:
-        """After all are bound: every example can be run. RefusedDeclaration if one refers to nothing or to itself."""
+        """After all are bound: RefusedDeclaration if an example refers to nothing or to itself."""
         for bound in self:
             self.before(bound.name)
 
@@ -275,7 +297,9 @@ def _check(declaration: Declaration) -> None:
     if not NAME.match(declaration.name):
         raise _refused(declaration, "must be named <entity>.<verb> in lower case")
     if declaration.example is None:
-        raise _refused(declaration, "has no example; every test and every page of documentation starts from it")
+        raise _refused(
+            declaration, "has no example; every test and every page of documentation starts from it"
+        )
     if not declaration.needs and not declaration.anonymous:
         raise _refused(declaration, "names no permission (needs=…)")
     if declaration.lists and declaration.entity is None:
@@ -302,7 +326,37 @@ def _hints(declaration: Declaration, target: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target, include_extras=True)
     except NameError as missing:
-        raise _refused(declaration, f"a type of {target.__qualname__} is not there at run time: {missing}") from missing
+        raise _refused(
+            declaration, f"a type of {target.__qualname__} is not there at run time: {missing}"
+        ) from missing
+
+
+def _body_type(request: Any, path_params: tuple[str, ...]) -> Any:
+    """The part of a request that stands in the body."""
+    if not path_params:
+        return request
+    kept: list[Any] = []
+    for info in msgspec.structs.fields(request):
+        if info.encode_name in path_params:
+            continue
+        if info.default_factory is not msgspec.NODEFAULT:
+            spec = msgspec.field(name=info.encode_name, default_factory=info.default_factory)
+        else:
+            spec = msgspec.field(name=info.encode_name, default=info.default)
+        kept.append((info.name, info.type, spec))
+    return msgspec.defstruct(
+        request.__name__,
+        kept,
+        forbid_unknown_fields=True,
+        kw_only=True,
+        frozen=True,
+        module=request.__module__,
+    )
+
+
+def _takes_list(kind: Any) -> bool:
+    parts = (kind, *typing.get_args(kind))
+    return any(typing.get_origin(p) in LISTS or p in LISTS for p in parts)
 
 
 def _is_struct(found: Any) -> bool:

@@ -32,7 +32,7 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 class Budgets(Protocol):
     async def reserve(self, unit: Unit, amount: Decimal, purpose: str) -> Reservation:
-        """In `prepare`: set aside; raises the billing domain's budget_exhausted. `purpose` names the operation."""
+        """In `prepare`: set aside, or raise billing's budget_exhausted. `purpose` names the operation."""
 
     async def settle(self, unit: Unit, reservation: Reservation, actual: Decimal) -> Charge:
         """In `settle`: turn the reservation into a charge and free the rest."""

@@ -17,10 +17,10 @@ class Identified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Identity(Protocol):
-    """Answers are cached by the implementation, which must notice a revoked key at once in its own process."""
+    """Implementations cache, and must notice a key revoked in their own process at once."""
 
     async def identify(self, bearer: str) -> Identified:
-        """The owner of a valid token. Raises Unauthorized for an unknown, expired or revoked one, and only that."""
+        """The owner of a valid token. Raises Unauthorized for an unknown, expired or revoked one."""
 
     async def local_owner(self) -> Identified:
         """Who acts through the data folder's own socket: the local owner's key."""

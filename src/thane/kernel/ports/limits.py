@@ -1,4 +1,4 @@
-"""Port: how often may one ask? Taken twice: before anything is known (by address), then by principal and tenant."""
+"""Port: how often may one ask? Taken twice: by address first, then by principal and tenant."""
 
 from __future__ import annotations
 

@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 
 class Stored(NamedTuple):
-    """A row as an engine returns it. Sealed fields of `record` hold their stored bytes; `salt` and `entry` are None without history."""
+    """A row as an engine returns it: sealed fields of `record` hold their stored bytes.
+
+    `salt` and `entry` are None without history.
+    """
 
     record: Any
     salt: bytes | None
@@ -38,7 +41,12 @@ class Operation(StrEnum):
 
 
 class Change(NamedTuple):
-    """One row's change, ready to be written. `record` has sealed fields as stored bytes; `blind` their blind indexes; `text` the analysed words of searchable fields."""
+    """One row's change, ready to be written.
+
+    `record` has sealed fields as stored bytes; `blind` their blind indexes; `text` the
+    analysed words of the searchable fields (empty where an update leaves them all alone);
+    `changed` the fields whose values differ from the row as it was (None: not known, or all).
+    """
 
     operation: Operation
     schema: Schema
@@ -48,6 +56,7 @@ class Change(NamedTuple):
     salt: bytes | None
     blind: Mapping[str, bytes]
     text: Mapping[str, str]
+    changed: frozenset[str] | None = None
 
 
 class Guard(NamedTuple):
@@ -59,7 +68,7 @@ class Guard(NamedTuple):
 
 
 class Increment(NamedTuple):
-    """Arithmetic on a counter row, made with `record`'s values (its counted fields zero) where it is not there yet.
+    """Arithmetic on a counter row, made with `record`'s values where it is not there yet.
 
     `deltas` adds to numbers, and to numbers inside JSON objects (`{"field": {"key": n}}`).
     """
@@ -71,7 +80,10 @@ class Increment(NamedTuple):
 
 
 class EntryDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry without its place: the committer gives it `seq` and `time`. `details` and `bodies` are ciphertexts."""
+    """An entry without its place: the committer gives it `seq` and `time`.
+
+    `details` and `bodies` are ciphertexts. `outcome` is None for an intent only.
+    """
 
     kind: str
     operation: str
@@ -80,7 +92,7 @@ class EntryDraft(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None
     request: str
     resource: str | None
-    outcome: str
+    outcome: str | None
     intent: int | None
     details: bytes | None
     heads: tuple[Head, ...]
@@ -134,14 +146,21 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """One figure of an aggregate: count, sum, avg, min or max of a field (count takes none)."""
+    """One figure of an aggregate: count, sum, avg, min or max of a field (count may take none).
+
+    Sums are exact. An average is a Decimal, rounded half-even to the field's scale (18
+    digits for whole numbers). Over no value all but count are None.
+    """
 
     function: str
     field: str | None = None
 
 
 class Hop(NamedTuple):
-    """One step through the graph: `schema` and `field` hold the reference; forward goes from the referred row to the referring ones."""
+    """One step through the graph: `schema` and `field` hold the reference.
+
+    Forward goes from the referred row to the referring ones.
+    """
 
     schema: Schema
     field: str
@@ -194,24 +213,30 @@ class Engine(Protocol):
         """Finish what was submitted, then let go."""
 
     async def apply_steps(self, steps: Sequence[Step], digest: str) -> None:
-        """Run schema steps in one transaction and remember the schema's digest; MigrationFailed leaves all as it was."""
+        """Run schema steps in one transaction and remember the schema's digest.
+
+        MigrationFailed leaves all as it was.
+        """
 
     async def schema_digest(self) -> str | None:
         """The digest given to the last `apply_steps`; None for an empty store."""
 
-    async def fetch(self, schema: Schema, tenant_id: str | None, id: str) -> Stored | None: ...
+    async def fetch(self, schema: Schema, tenant_id: str | None, id: str) -> Stored | None:
+        """The row with this id, if it is the tenant's."""
 
     async def fetch_blind(self, schema: Schema, field: str, index: bytes) -> Stored | None:
         """The row whose sealed field has this blind index, in any tenant (unique over the installation)."""
 
-    async def select(self, selection: Selection) -> list[Stored]: ...
+    async def select(self, selection: Selection) -> list[Stored]:
+        """Rows that match, in order; NULL is below everything. Without an order: in none."""
 
-    async def count(self, selection: Selection) -> int: ...
+    async def count(self, selection: Selection) -> int:
+        """How many rows match."""
 
     async def aggregate(
         self, selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
     ) -> list[dict[str, Any]]:
-        """One dict per group, with the group's fields and each measure by its name; groups in order of their fields."""
+        """One dict per group, with the group's fields and each measure by its name, in order of the fields."""
 
     async def search(self, selection: Selection, query: TextQuery) -> list[Stored]:
         """Rows whose searchable fields match, newest id first."""
@@ -230,7 +255,8 @@ class Engine(Protocol):
     async def entries(self, tenant_id: str, start: int, limit: int) -> list[EntryRow]:
         """Entries from index `start` on, in order (of the root log: only leaves)."""
 
-    async def log_size(self, tenant_id: str) -> int: ...
+    async def log_size(self, tenant_id: str) -> int:
+        """How many entries the tenant's tree has."""
 
     async def logs(self) -> list[str]:
         """Tenants that have a log, in the order in which the logs began."""
@@ -248,7 +274,7 @@ class Engine(Protocol):
         """The index of the newest entry with a head of this row, for rows that are deleted; a scan, newest first."""
 
     async def blank(self, tenant_id: str, index: int, bodies: Sequence[int], details: bool) -> None:
-        """Retention: empty these bodies, and the details, of one entry."""
+        """Retention: empty these bodies, and the details, of one entry; NotFound."""
 
     def wake(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back (in the loop's thread) after each commit that appended entries; returns what ends it."""

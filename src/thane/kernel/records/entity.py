@@ -235,10 +235,17 @@ def _describe(name: str, declared: Any, spec: _Spec) -> tuple[FieldSchema, Any]:
         nullable=nullable,
         choices=choices,
         has_default=default is not msgspec.NODEFAULT,
+        default=_value_of(spec, default),
         python_type=inner,
         **spec.options,
     )
     return described, default
+
+
+def _value_of(spec: _Spec, default: Any) -> Any:
+    if spec.default_factory is not None:
+        return spec.default_factory()
+    return None if default is msgspec.NODEFAULT else default
 
 
 def _kind(inner: Any) -> tuple[Kind, tuple[str, ...]]:

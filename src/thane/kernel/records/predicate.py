@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 Shape = tuple[Any, ...]
 COMPARISONS = ("=", "!=", "<", "<=", ">", ">=")
@@ -140,7 +142,10 @@ def all_of(predicates: Iterable[Predicate | None]) -> Predicate | None:
 
 
 def json_contains(document: Any, wanted: Any) -> bool:
-    """PostgreSQL's `document @> wanted`: objects by key, arrays as sets, scalars by equality; a top-level array contains a scalar."""
+    """PostgreSQL's `document @> wanted`: objects by key, arrays as sets, scalars by equality.
+
+    A top-level array contains a scalar.
+    """
     if isinstance(wanted, dict):
         return isinstance(document, dict) and all(
             key in document and _inside(document[key], value) for key, value in wanted.items()
@@ -189,8 +194,8 @@ def _evaluate(shape: Shape, values: Any, read: Any) -> bool | None:
         return read(shape[1]) is not None
     if kind == "in":
         wanted = [next(values) for _ in range(shape[2])]
-        value = read(shape[1])
-        return None if value is None else value in wanted
+        value = _comparable(read(shape[1]))
+        return None if value is None else value in [_comparable(w) for w in wanted]
     if kind == "after":
         return _after(shape[1], [None if key[2] else next(values) for key in shape[1]], read)
     return _compare_values(kind, read(shape[1]), next(values))
@@ -199,13 +204,14 @@ def _evaluate(shape: Shape, values: Any, read: Any) -> bool | None:
 def _compare_values(kind: str, value: Any, wanted: Any) -> bool | None:
     if value is None:
         return None
+    value, wanted = _comparable(value), _comparable(wanted)
     if kind == "prefix":
         return str(value).startswith(wanted)
     if kind == "substring":
         return _ascii_lower(wanted) in _ascii_lower(str(value))
     if kind == "contains":
-        return json_contains(value, wanted)
-    value, wanted = _comparable(value), _comparable(wanted)
+        # The document as it is stored: structs are objects, amounts are text.
+        return json_contains(msgspec.to_builtins(value, str_keys=True), wanted)
     return bool(
         value == wanted
         if kind == "="

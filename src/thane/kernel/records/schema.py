@@ -34,7 +34,11 @@ class OnDelete(StrEnum):
 
 
 class FieldSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """One field. `choices` are the words of an enum; `references` names a table; `edge` the graph edge that the reference is."""
+    """One field. `choices` are the words of an enum; `references` names a table.
+
+    `edge` is the name of the graph edge that the reference is. `default` is what rows get
+    that are there already when the field is added.
+    """
 
     name: str
     kind: Kind
@@ -49,8 +53,10 @@ class FieldSchema(msgspec.Struct, frozen=True, kw_only=True):
     blind_index: bool = False
     text: bool = False  # searchable; its analysed words are indexed
     secret: bool = False  # a hash or token: left out of heads, bodies and answers
+    # What only Python needs, and the digest of the schema does not cover:
     has_default: bool = False
-    python_type: Any = None  # what a decoded value is; not part of the stored schema
+    default: Any = None
+    python_type: Any = None  # what a decoded value is
 
 
 class IndexSchema(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +103,10 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple(f.name for f in self.fields if f.text)
 
     @cached_property
+    def has_json(self) -> bool:
+        return any(f.kind is Kind.JSON for f in self.fields)
+
+    @cached_property
     def sealed_fields(self) -> tuple[FieldSchema, ...]:
         return tuple(f for f in self.fields if f.sealed)
 
@@ -109,15 +119,27 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if self.stream is not None and self.history:
             raise TypeError(f"{self.table}: a stream has no history")
         for field in self.fields:
-            if field.blind_index and not field.sealed:
-                raise TypeError(f"{self.table}.{field.name}: a blind index is for sealed fields")
-            if field.text and field.kind is not Kind.TEXT:
-                raise TypeError(f"{self.table}.{field.name}: only text is searchable")
+            fault = self._fault(field)
+            if fault is not None:
+                raise TypeError(f"{self.table}.{field.name}: {fault}")
         for index in self.indexes:
             for column in index.columns:
                 name = column.removesuffix(" DESC")
                 if name not in self.by_name and name.removesuffix("_blind") not in self.by_name:
                     raise TypeError(f"{self.table}: index {index.name} names an unknown field {name}")
+
+
+    def _fault(self, field: FieldSchema) -> str | None:
+        if field.blind_index and not field.sealed:
+            return "a blind index is for sealed fields"
+        if field.text and (field.kind is not Kind.TEXT or field.sealed):
+            return "only plain text is searchable"
+        if field.sealed and (field.kind not in (Kind.TEXT, Kind.BYTES) or field.choices):
+            return "only text and bytes can be sealed"
+        if field.on_delete is OnDelete.CASCADE and (self.history or any(f.text for f in self.fields)):
+            # The engine would delete rows of which neither the ledger nor the text index hears.
+            return "a row with history or searchable text cannot be deleted with another"
+        return None
 
 
 class Registry:

@@ -105,7 +105,7 @@ def write(path: Path, name: str, data: bytes, *, replace: bool) -> None:
                 os.link(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
                 os.unlink(temporary, dir_fd=dir_fd)
         except BaseException:
-            _remove_if_there(temporary, dir_fd)
+            os.unlink(temporary, dir_fd=dir_fd)
             raise
         os.fsync(dir_fd)
 
@@ -139,10 +139,3 @@ def _writable(what: Path) -> Iterator[None]:
         raise
     except OSError as fault:
         raise KeyFolderUnwritable(f"{what} could not be written: {fault.strerror}") from fault
-
-
-def _remove_if_there(name: str, dir_fd: int) -> None:
-    try:
-        os.unlink(name, dir_fd=dir_fd)
-    except FileNotFoundError:
-        return

@@ -14,11 +14,11 @@ import msgspec
 
 from thane.kernel.errors import Fault, IdempotencyReused, InProgress, Invalid
 from thane.kernel.operations.call import Call, Reply
-from thane.kernel.operations.details import read_details, version_of
-from thane.kernel.operations.entities import IdempotencyRow, KeyState, idempotency_id
+from thane.kernel.operations.declare import Effect
+from thane.kernel.operations.details import place_of, read_details, recorded, version_of
+from thane.kernel.operations.entities import IdempotencyRow, KeyState, idempotency_id, placed
 from thane.kernel.operations.registry import Bound, Operations
 from thane.kernel.records.engine import Change, Operation
-from thane.kernel.records.entity import schema_of
 from thane.kernel.records.store import Records
 from thane.kernel.records.unit import Unit
 
@@ -31,7 +31,7 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class Replayed(Exception):
-    """Ends a unit that has nothing to do: the request was settled before. Caught by the stage that began it."""
+    """Ends a unit that has nothing to do: the request was settled before."""
 
     def __init__(self, row: IdempotencyRow) -> None:
         super().__init__(row.id)
@@ -74,12 +74,6 @@ class Claim(msgspec.Struct, frozen=True):
         return placed(row, verb, expected)
 
 
-def placed(row: IdempotencyRow, verb: Operation, expected: int) -> Change:
-    """A change of a row without history, for `Entrant.place`."""
-    made = msgspec.structs.replace(row, version=expected + 1)  # type: ignore[type-var]
-    return Change(verb, schema_of(row), row.id, made, expected, None, {}, {})
-
-
 class Idempotency:
     def __init__(self, records: Records, operations: Operations) -> None:
         self._records = records
@@ -106,20 +100,33 @@ class Idempotency:
         if row.state is KeyState.SETTLED:
             raise Replayed(row)
         where = None if row.resource is None else self._operations.location(bound, row.resource)
-        extra: dict[str, object] = {"resource": row.resource, "location": where, "intent_index": row.intent_index}
-        raise InProgress(f"the first {bound.name} with this key is at work", retry_after=RETRY_AFTER, extra=extra)
+        extra: dict[str, object] = {
+            "resource": row.resource,
+            "location": where,
+            "intent_index": row.intent_index,
+        }
+        raise InProgress(
+            f"the first {bound.name} with this key is at work", retry_after=RETRY_AFTER, extra=extra
+        )
 
     async def replay(self, bound: Bound, row: IdempotencyRow) -> Reply:
         """The first answer again, out of its entry. Gone if that was blanked or erased."""
         assert row.entry_index is not None
-        _, found = await read_details(self._records, row.tenant_id, row.entry_index)
+        leaf, found, leaf_hash = await read_details(self._records, row.tenant_id, row.entry_index)
         body = bytes(found.result)
-        return Reply(
+        reply = Reply(
             status=bound.status,
             body=body,
             version=version_of(body),
             replayed=True,
             index=row.entry_index,
+            leaf_hash=leaf_hash.hex(),
             intent_index=row.intent_index,
             resource=row.resource,
         )
+        if bound.status == 204:
+            reply.body = b""
+        elif bound.effect is Effect.OUTSIDE:
+            reply.version = None
+            reply.body = recorded(body, place_of(reply), leaf.outcome or "done")
+        return reply

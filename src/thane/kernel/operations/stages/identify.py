@@ -28,7 +28,10 @@ class Identify:
     async def __call__(self, call: Call) -> None:
         """Set the call's context; Unauthorized without valid credentials where they are needed."""
         if call.run_id is not None and not is_id(call.run_id, "run"):
-            raise Invalid("the header Thane-Run is no run's id", hint="Send the id that `runs.create` returned, or none.")
+            raise Invalid(
+                "the header Thane-Run is no run's id",
+                hint="Send the id that `runs.create` returned, or none.",
+            )
         if call.project_id is not None and not is_id(call.project_id, "prj"):
             raise Invalid("the header Thane-Project is no project's id", hint="Send a project's id, or none.")
         found = call.identified

@@ -13,7 +13,7 @@ class Limit:
         self._limits = limits
 
     async def by_address(self, call: Call) -> None:
-        """RateLimited for an address, or a server, that is asked too much. Jobs and the owner's socket have no address."""
+        """RateLimited for an address that asks too much. Jobs and the owner's socket have no address."""
         if call.ip is not None:
             await self._limits.take_address(call.ip, call.operation.name)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,87 +21,100 @@ _AT = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?(?P<where>[^`]*)`)?\Z", re
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
-_LISTS = (list, tuple, set, frozenset)
 MAX_FAULTS = 50
 
 
 def validate(call: Call) -> None:
-    """Set the call's `request` and `resource`. Malformed for bytes that are no JSON, Invalid with faults for the rest."""
+    """Set the call's `request` and `resource`. Malformed if the body is no JSON, else Invalid with faults."""
     bound = call.operation
-    if bound.has_body and not bound.path_params and not call.query:
-        values: Any = _decoded(call.body)
-    else:
-        values = _merged(call)
-    try:
-        call.request = msgspec.convert(values, bound.request_type, strict=bound.has_body)
-    except msgspec.ValidationError as refused:
-        faults = _faults(bound, values) or (_fault(str(refused), ""),)
-        raise _invalid(bound, faults) from refused
+    call.request = _with_body(call) if bound.has_body else _without_body(call)
     if bound.resource_param is not None:
-        call.resource = str(call.path.get(bound.resource_param, "")) or None
+        call.resource = call.path[bound.resource_param]
 
 
-def _decoded(body: bytes) -> Any:
-    if not body:
-        return {}
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as fault:
-        raise Malformed(f"the body is not JSON: {str(fault).removeprefix('JSON is malformed: ')}") from fault
-    except UnicodeDecodeError as fault:
-        raise Malformed(f"the body is not UTF-8 at byte {fault.start}") from fault
-    except RecursionError as fault:
-        raise Malformed("the body is nested too deeply") from fault
-
-
-def _merged(call: Call) -> Any:
-    """Body, query and path as one object. What the path says may not be said again elsewhere."""
+def _with_body(call: Call) -> Any:
     bound = call.operation
-    values: Any = _decoded(call.body) if bound.has_body else {}
-    if not isinstance(values, dict):
-        return values
-    faults = [Fault(f"/{n}", "unknown", "stands in the path already") for n in bound.path_params if n in values]
+    if call.query:
+        raise _invalid(bound, tuple(_unknown(bound, name) for name, _ in call.query))
+    body = call.body or b"{}"
+    try:
+        made = bound.decode_body(body)
+    except msgspec.ValidationError as refused:
+        raise _invalid(bound, _faults(bound, _decoded(body)) or (_fault(str(refused), ""),)) from refused
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise _malformed(fault) from fault
+    if not bound.path_params:
+        return made
+    values = {name: getattr(made, name) for name in bound.body_type.__struct_fields__}
+    for name in bound.path_params:
+        values[bound.fields[name].name] = _from_path(bound, name, call.path[name])
+    try:
+        return bound.request_type(**values)
+    except (TypeError, ValueError) as refused:
+        raise _invalid(bound, (Fault("", "value", str(refused)),)) from refused
+
+
+def _without_body(call: Call) -> Any:
+    bound = call.operation
+    values: dict[str, Any] = {}
+    faults: list[Fault] = []
     for name, text in call.query:
-        if bound.has_body or name not in bound.fields or name in bound.path_params:
+        if name not in bound.fields or name in bound.path_params:
             faults.append(_unknown(bound, name))
-        elif _takes_list(bound.fields[name].type):
+        elif name in bound.lists:
             values.setdefault(name, []).append(text)
         elif name in values:
-            faults.append(Fault(f"/{name}", "repeated", "may be given once"))
+            faults.append(Fault(_pointer(name), "repeated", "may be given once"))
         else:
             values[name] = text
     if faults:
         raise _invalid(bound, tuple(faults))
-    for name in bound.path_params:
-        text = call.path[name]
-        kind = bound.fields[name].type
-        values[name] = text if kind is str else _from_path(kind, name, text, bound)
-    return values
-
-
-def _from_path(kind: Any, name: str, text: str, bound: Bound) -> Any:
+    values.update(call.path)
     try:
-        return msgspec.to_builtins(msgspec.convert(text, kind, strict=False))
+        return msgspec.convert(values, bound.request_type, strict=False)
     except msgspec.ValidationError as refused:
-        raise _invalid(bound, (_fault(str(refused), f"/{name}"),)) from refused
+        raise _invalid(bound, _faults(bound, values) or (_fault(str(refused), ""),)) from refused
 
 
-def _takes_list(kind: Any) -> bool:
-    if typing.get_origin(kind) is typing.Annotated:
-        kind = typing.get_args(kind)[0]
-    parts = typing.get_args(kind) if typing.get_origin(kind) not in _LISTS else (kind,)
-    return any(typing.get_origin(p) in _LISTS or p in _LISTS for p in (kind, *parts))
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise _malformed(fault) from fault
+
+
+def _malformed(fault: Exception) -> Malformed:
+    if isinstance(fault, UnicodeDecodeError):
+        return Malformed(f"the body is not UTF-8 at byte {fault.start}")
+    if isinstance(fault, RecursionError):
+        return Malformed("the body is nested too deeply")
+    return Malformed(f"the body is not JSON: {str(fault).removeprefix('JSON is malformed: ')}")
+
+
+def _from_path(bound: Bound, name: str, text: str) -> Any:
+    kind = bound.fields[name].type
+    if kind is str:
+        return text
+    try:
+        return msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError as refused:
+        raise _invalid(bound, (_fault(str(refused), _pointer(name)),)) from refused
 
 
 def _faults(bound: Bound, values: Any) -> tuple[Fault, ...]:
     if not isinstance(values, Mapping):
         return (Fault("", "type", f"must be an object, not {_json_type(values)}"),)
-    found = [_unknown(bound, name) for name in values if name not in bound.fields]
-    found += [Fault(_pointer(n), "required", "must be given") for n in bound.required if n not in values]
+    mine = bound.body_params if bound.has_body else tuple(bound.fields)
+    found = [_unknown(bound, name) for name in values if name not in mine]
+    found += [
+        Fault(_pointer(n), "required", "must be given")
+        for n in mine
+        if n in bound.required and n not in values
+    ]
     for name, value in values.items():
-        info = bound.fields.get(name)
-        if info is None:
+        if name not in mine:
             continue
+        info = bound.fields[name]
         try:
             msgspec.convert(value, info.type, strict=bound.has_body)
         except msgspec.ValidationError as refused:
@@ -111,6 +123,8 @@ def _faults(bound: Bound, values: Any) -> tuple[Fault, ...]:
 
 
 def _unknown(bound: Bound, name: str) -> Fault:
+    if name in bound.path_params:
+        return Fault(_pointer(name), "unknown", "stands in the path already")
     close = difflib.get_close_matches(name, bound.fields, n=1, cutoff=0.6)
     known = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(bound.fields) or 'none'}"
     return Fault(_pointer(name), "unknown", f"is no field of {bound.name}; {known}")
@@ -129,7 +143,13 @@ def _fault(message: str, above: str) -> Fault:
     if unknown is not None:
         return Fault(pointer + _pointer(unknown["name"]), "unknown", "is no field here")
     detail = what[:1].lower() + what[1:].replace("`", "")
-    code = "type" if ", got" in what else "out_of_range" if ("length" in what or "=" in what or "<" in what) else "value"
+    code = (
+        "type"
+        if ", got" in what
+        else "out_of_range"
+        if ("length" in what or "=" in what or "<" in what)
+        else "value"
+    )
     return Fault(pointer, code, detail)
 
 

@@ -1,0 +1,76 @@
+"""The isolation program's frames, as this side writes and reads them.
+
+The program imports nothing of Thane and Thane imports nothing of it, so the format is
+written down twice, on purpose; docs/isolation.md is the contract and a test holds the
+two together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from typing import Any
+
+import msgspec
+
+from thane.kernel.ports.isolation import Job, ProducedFile, Sample, TierReport, Usage, Verdict
+
+VERSION = 1
+_LENGTHS = struct.Struct("!II")
+
+Header = dict[str, Any]
+
+
+def encode(header: Header, body: bytes = b"") -> bytes:
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return _LENGTHS.pack(len(text), len(body)) + text + body
+
+
+async def read(reader: asyncio.StreamReader) -> tuple[Header, bytes]:
+    """The next frame. Raises EOFError when the program is gone."""
+    try:
+        header_length, body_length = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
+        header: Header = json.loads(await reader.readexactly(header_length))
+        return header, await reader.readexactly(body_length)
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise EOFError("the isolation program closed the connection") from error
+
+
+def run_frame(job: Job) -> tuple[Header, bytes]:
+    """The `run` request: a description, and code, standard input and files one after the other."""
+    limits = job.limits
+    header: Header = {
+        "t": "run",
+        "job": {
+            "id": job.id,
+            "sandbox_id": job.sandbox_id,
+            "language": job.language,
+            "minimum_tier": str(job.minimum_tier),
+            "limits": {name: getattr(limits, name) for name in limits.__struct_fields__},
+            "env": job.env,
+            "collect": job.collect,
+            "code_size": len(job.code),
+            "stdin_size": len(job.stdin),
+            "files": [{"name": file.name, "size": len(file.content)} for file in job.files],
+        },
+    }
+    return header, b"".join((job.code, job.stdin, *(file.content for file in job.files)))
+
+
+def verdict(value: object) -> Verdict:
+    """The program's verdict as the port's type. Raises msgspec.ValidationError on anything else."""
+    return msgspec.convert(value, Verdict)
+
+
+def files(value: object) -> tuple[ProducedFile, ...]:
+    return msgspec.convert(value, tuple[ProducedFile, ...])
+
+
+def sample(header: Header) -> Sample:
+    usage = msgspec.convert(header["usage"], Usage)
+    return Sample(at_us=header["at_us"], usage=usage, memory_bytes=header["memory_bytes"])
+
+
+def tiers(value: object) -> tuple[TierReport, ...]:
+    return msgspec.convert(value, tuple[TierReport, ...])

@@ -1,0 +1,453 @@
+"""What can be asked of sandboxes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from thane.domains.sandboxes.entities import (
+    BillingInfo,
+    Execution,
+    ExecutionChunk,
+    ExecutionError,
+    ExecutionOutput,
+    ExecutionStatus,
+    IsolationInfo,
+    ResourceMetric,
+    ResourceUsage,
+    Sandbox,
+)
+from thane.domains.sandboxes.errors import ExecutionNotFound
+from thane.domains.sandboxes.service import (
+    Done,
+    ExecutionsService,
+    Given,
+    Intent,
+    SandboxesService,
+    WantedLimits,
+)
+from thane.kernel.errors import Fault, Invalid
+from thane.kernel.operations.declare import Effect, Example, Outside, Progress, StillRunning, operation
+from thane.kernel.operations.listing import ListRequest, list_page
+from thane.kernel.paging import Page
+from thane.kernel.ports.isolation import InputFile
+from thane.kernel.records import Unit
+
+Language = Annotated[Literal["python", "shell"], msgspec.Meta(description="What runs the code")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern="^[^/\x00-\x1f]+$")]
+FILE_NAME_MOST = 255
+
+
+class CreateSandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Name | None = None
+    language: Language = "python"
+    resource_limits: WantedLimits | None = None
+    metadata: Annotated[dict[str, Any], msgspec.Meta(description="Anything of yours")] = {}
+
+
+@operation(
+    "sandboxes.create",
+    http="POST /sandboxes",
+    needs="sandboxes.create",
+    effect=Effect.RECORDS,
+    entity=Sandbox,
+    example=Example({"name": "reports", "resource_limits": {"max_memory_mb": 128}}),
+)
+async def create_sandbox(sandboxes: SandboxesService, unit: Unit, request: CreateSandbox) -> Sandbox:
+    """Create a sandbox: a place to run code, with limits.
+
+    It is only a record until the first execution starts its process.
+    """
+    return await sandboxes.create(
+        unit, request.name, request.language, request.resource_limits, request.metadata
+    )
+
+
+class GetSandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    sandbox_id: str
+
+
+@operation(
+    "sandboxes.get",
+    http="GET /sandboxes/{sandbox_id}",
+    needs="sandboxes.get",
+    effect=Effect.NONE,
+    entity=Sandbox,
+    example=Example({"sandbox_id": "$sandboxes.create/id"}),
+)
+async def get_sandbox(sandboxes: SandboxesService, unit: Unit, request: GetSandbox) -> Sandbox:
+    """Show one sandbox."""
+    return await unit.get(Sandbox, request.sandbox_id)
+
+
+@operation(
+    "sandboxes.list",
+    http="GET /sandboxes",
+    needs="sandboxes.list",
+    effect=Effect.NONE,
+    entity=Sandbox,
+    lists=True,
+    example=Example(),
+)
+async def list_sandboxes(sandboxes: SandboxesService, unit: Unit, request: ListRequest) -> Page[Sandbox]:
+    """List sandboxes, filtered and sorted as you like."""
+    return await list_page(unit, Sandbox, request)
+
+
+@operation(
+    "sandboxes.terminate",
+    http="POST /sandboxes/{sandbox_id}/terminate",
+    needs="sandboxes.terminate",
+    effect=Effect.RECORDS,
+    entity=Sandbox,
+    status=200,
+    example=Example({"sandbox_id": "$sandboxes.create/id"}),
+)
+async def terminate_sandbox(sandboxes: SandboxesService, unit: Unit, request: GetSandbox) -> Sandbox:
+    """Terminate a sandbox: nothing can be run in it any more."""
+    return await sandboxes.terminate(unit, request.sandbox_id)
+
+
+class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
+    """What is going on: live sandboxes, the last executions of 24 hours, and their totals."""
+
+    sandboxes: tuple[Sandbox, ...]
+    executions: tuple[Execution, ...]
+    execution_count: int
+    total_duration_ms: int
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A request without fields."""
+
+
+@operation(
+    "sandboxes.dashboard",
+    http="GET /dashboard",
+    needs="sandboxes.dashboard",
+    effect=Effect.NONE,
+    example=Example(),
+)
+async def dashboard(sandboxes: SandboxesService, unit: Unit, request: Nothing) -> Dashboard:
+    """Show live sandboxes, the last ten executions of 24 hours, and the day's totals."""
+    totals = await sandboxes.repository.day_totals(unit)
+    return Dashboard(
+        sandboxes=tuple(await sandboxes.repository.live(unit)),
+        executions=tuple(await sandboxes.repository.recent(unit, 10)),
+        execution_count=totals["count"],
+        total_duration_ms=totals["duration_ms"] or 0,
+    )
+
+
+class SummaryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    sandbox_id: str
+    hours: Annotated[int, msgspec.Meta(ge=1, le=744, description="How far back to look")] = 24
+
+
+class ResourceSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Average and peak use in per cent of the limits; null where nothing was sampled."""
+
+    average_cpu: Decimal | None
+    peak_cpu: Decimal | None
+    average_memory: Decimal | None
+    peak_memory: Decimal | None
+    data_points: int
+
+
+@operation(
+    "sandboxes.resource_summary",
+    http="GET /sandboxes/{sandbox_id}/resource-summary",
+    needs="sandboxes.resource_summary",
+    effect=Effect.NONE,
+    example=Example({"sandbox_id": "$sandboxes.create/id"}),
+)
+async def resource_summary(
+    sandboxes: SandboxesService, unit: Unit, request: SummaryRequest
+) -> ResourceSummary:
+    """Summarise what a sandbox used over a window."""
+    await unit.get(Sandbox, request.sandbox_id)
+    window = timedelta(hours=request.hours)
+    return ResourceSummary(**await sandboxes.repository.metric_summary(unit, request.sandbox_id, window))
+
+
+SANDBOXES = (
+    create_sandbox,
+    get_sandbox,
+    list_sandboxes,
+    terminate_sandbox,
+    dashboard,
+    resource_summary,
+)
+
+
+# -- executions ----------------------------------------------------------------------------
+
+
+class FileGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file for the workspace; its content is base64."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=FILE_NAME_MOST)]
+    content: bytes
+
+
+class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    sandbox_id: str
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=1 << 20, description="The program")]
+    language: Language | None = None
+    resource_limits: WantedLimits | None = None
+    env: Annotated[dict[str, str], msgspec.Meta(max_length=256, description="Environment; never stored")] = {}
+    stdin: Annotated[bytes, msgspec.Meta(description="Standard input, base64; never stored")] = b""
+    files: Annotated[tuple[FileGiven, ...], msgspec.Meta(max_length=256)] = ()
+
+
+class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How an execution ended. `ledger`, which the answer has beside these, says where that is recorded."""
+
+    id: str
+    run_id: str | None
+    sandbox_id: str
+    status: ExecutionStatus
+    output: ExecutionOutput | None
+    error: ExecutionError | None
+    duration_ms: int | None
+    resource_usage: ResourceUsage | None
+    billing_info: BillingInfo | None
+    isolation: IsolationInfo | None
+
+
+@operation(
+    "sandboxes.execute",
+    http="POST /sandboxes/{sandbox_id}/executions",
+    needs="sandboxes.execute",
+    effect=Effect.OUTSIDE,
+    entity=Execution,
+    example=Example({"sandbox_id": "$sandboxes.create/id", "code": "print('hello')"}),
+    transient=("env", "stdin", "files"),
+)
+class Execute(Outside[ExecuteRequest, Intent, Done, ExecutionResult]):
+    """Run code in a sandbox and wait for its end.
+
+    With `Accept: text/event-stream` output and samples come while it runs. With an
+    `Idempotency-Key` it outlives your connection; without one, hanging up cancels it.
+    """
+
+    service: ExecutionsService
+
+    async def prepare(self, unit: Unit, request: ExecuteRequest) -> Intent:
+        _check(request)
+        return await self.service.prepare(
+            unit, request.sandbox_id, request.code, request.language, request.resource_limits
+        )
+
+    async def act(self, intent: Intent, request: ExecuteRequest, progress: Progress) -> Done:
+        given = Given(
+            code=request.code.encode(),
+            env=request.env,
+            stdin=request.stdin,
+            files=tuple(InputFile(name=f.name, content=f.content) for f in request.files),
+        )
+        return await self.service.act(intent, given, progress)
+
+    async def settle(self, unit: Unit, intent: Intent, outcome: Done) -> ExecutionResult:
+        done = await self.service.settle(unit, intent, outcome)
+        return ExecutionResult(
+            id=done.id,
+            run_id=done.run_id,
+            sandbox_id=done.sandbox_id,
+            status=done.status,
+            output=done.output,
+            error=done.error,
+            duration_ms=done.duration_ms,
+            resource_usage=done.resource_usage,
+            billing_info=done.billing_info,
+            isolation=done.isolation,
+        )
+
+    async def recover(self, intent: Intent) -> Done | StillRunning:
+        return await self.service.recover(intent) or StillRunning()
+
+    async def record(self, unit: Unit, intent: Intent, events: tuple[Any, ...]) -> None:
+        await self.service.keep(unit, intent, events)
+
+    def word(self, outcome: Done) -> str:
+        return outcome.status
+
+    def key(self, intent: Intent) -> str | None:
+        return intent.id
+
+
+def _check(request: ExecuteRequest) -> None:
+    faults = []
+    if not request.code.strip():
+        faults.append(Fault("/code", "empty", "there is nothing to run"))
+    for n, file in enumerate(request.files):
+        if file.name.startswith("/") or ".." in file.name.split("/") or "\x00" in file.name:
+            faults.append(
+                Fault(f"/files/{n}/name", "not_allowed", "must be relative and stay inside the workspace")
+            )
+    for name in request.env:
+        if not name or "=" in name or "\x00" in name or "\x00" in request.env[name]:
+            faults.append(
+                Fault(f"/env/{name}", "not_allowed", "a variable's name has no '=' and neither part a NUL")
+            )
+    if "\x00" in request.code:
+        faults.append(Fault("/code", "not_allowed", "source code cannot hold a NUL"))
+    if faults:
+        raise Invalid(faults[0].detail, faults=tuple(faults))
+
+
+class MarkStarted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    execution_id: str
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    status: ExecutionStatus
+
+
+@operation(
+    "executions.start",
+    http=None,
+    needs="executions.start",
+    effect=Effect.RECORDS,
+    entity=Execution,
+    example=Example({"execution_id": "exe_00000000000070008000000000000000"}, before=("sandboxes.execute",)),
+)
+async def mark_started(executions: ExecutionsService, unit: Unit, request: MarkStarted) -> Started:
+    """Note that an execution which waited for a slot now runs. Only Thane itself asks for it."""
+    started = await executions.mark_started(unit, request.execution_id)
+    return Started(id=started.id, status=started.status)
+
+
+class GetExecution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    execution_id: str
+
+
+async def _execution(unit: Unit, execution_id: str) -> Execution:
+    found = await unit.find(Execution, execution_id)
+    if found is None:
+        raise ExecutionNotFound(f"there is no execution {execution_id}")
+    return found
+
+
+@operation(
+    "executions.get",
+    http="GET /executions/{execution_id}",
+    needs="executions.get",
+    effect=Effect.NONE,
+    entity=Execution,
+    example=Example({"execution_id": "$sandboxes.execute/id"}),
+)
+async def get_execution(executions: ExecutionsService, unit: Unit, request: GetExecution) -> Execution:
+    """Show one execution with its code, output, use and cost."""
+    return await _execution(unit, request.execution_id)
+
+
+class ListExecutions(ListRequest, frozen=True, kw_only=True):
+    sandbox_id: Annotated[str | None, msgspec.Meta(description="Only those of this sandbox")] = None
+    search: Annotated[str, msgspec.Meta(description='Words in the code: `pandas OR "read csv" -test`')] = ""
+
+
+@operation(
+    "executions.list",
+    http="GET /executions",
+    needs="executions.list",
+    effect=Effect.NONE,
+    entity=Execution,
+    lists=True,
+    example=Example(),
+)
+async def list_executions(
+    executions: ExecutionsService, unit: Unit, request: ListExecutions
+) -> Page[Execution]:
+    """List executions, filtered and sorted as you like, or search their code."""
+    where = None if request.sandbox_id is None else Execution.sandbox_id == request.sandbox_id
+    if request.search:
+        found = await unit.search(Execution, request.search, where, request.limit)
+        return Page(items=tuple(found))
+    return await list_page(unit, Execution, request, where=where)
+
+
+class ListByExecution(ListRequest, frozen=True, kw_only=True):
+    execution_id: str
+
+
+@operation(
+    "resource_metrics.list",
+    http="GET /executions/{execution_id}/metrics",
+    needs="resource_metrics.list",
+    effect=Effect.NONE,
+    entity=ResourceMetric,
+    lists=True,
+    example=Example({"execution_id": "$sandboxes.execute/id"}),
+)
+async def list_metrics(
+    executions: ExecutionsService, unit: Unit, request: ListByExecution
+) -> Page[ResourceMetric]:
+    """List an execution's samples of use, in per cent of its limits."""
+    await _execution(unit, request.execution_id)
+    where = ResourceMetric.execution_id == request.execution_id
+    return await list_page(unit, ResourceMetric, request, where=where, order=(ResourceMetric.seq.asc(),))
+
+
+@operation(
+    "executions.output",
+    http="GET /executions/{execution_id}/output",
+    needs="executions.output",
+    effect=Effect.NONE,
+    entity=ExecutionChunk,
+    lists=True,
+    example=Example({"execution_id": "$sandboxes.execute/id"}),
+)
+async def list_output(
+    executions: ExecutionsService, unit: Unit, request: ListByExecution
+) -> Page[ExecutionChunk]:
+    """List an execution's output as it came, byte for byte; kept for a day."""
+    await _execution(unit, request.execution_id)
+    where = ExecutionChunk.execution_id == request.execution_id
+    return await list_page(unit, ExecutionChunk, request, where=where, order=(ExecutionChunk.seq.asc(),))
+
+
+class ReadFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    execution_id: str
+    name: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=4096, description="As `output.files` names it")
+    ]
+
+
+class FileContent(msgspec.Struct, frozen=True, kw_only=True):
+    """A produced file; `content` is base64."""
+
+    name: str
+    size: int
+    content: bytes
+
+
+@operation(
+    "executions.read_file",
+    http="GET /executions/{execution_id}/file",
+    needs="executions.read_file",
+    effect=Effect.NONE,
+    example=Example(
+        {"execution_id": "$sandboxes.execute/id", "name": "report.csv"},
+    ),
+)
+async def read_file(executions: ExecutionsService, unit: Unit, request: ReadFile) -> FileContent:
+    """Read a file that an execution produced; files are kept for a day."""
+    await _execution(unit, request.execution_id)
+    content = executions.artifacts.read(request.execution_id, request.name)
+    return FileContent(name=request.name, size=len(content), content=content)
+
+
+EXECUTIONS = (
+    Execute,
+    mark_started,
+    get_execution,
+    list_executions,
+    list_metrics,
+    list_output,
+    read_file,
+)

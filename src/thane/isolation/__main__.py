@@ -1,0 +1,124 @@
+"""Start the isolation program: `SOCKET [--slots N] [--idle S] [--bwrap PATH] [--force-tier T]`.
+
+Everything that must happen before the first connection happens here, in an order that
+matters: the lock, the broom for what a dead program left, the janitor, the namespaces,
+and only then the event loop. The program must have one thread and an empty environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from thane.isolation import cgroups, confined, interpreter, janitor, libc, life, tiers
+from thane.isolation.host import Host
+from thane.isolation.jobs import Jobs
+from thane.isolation.probe import Probe
+from thane.isolation.stage import Stage
+
+# Above every range that distributions and container managers hand out; each program takes a piece by its pid.
+_FIRST_UID = 0x70000000
+_UIDS_PER_PROGRAM = 1024
+_PROGRAMS = 1 << 17
+_SYSTEM_BWRAP = "/usr/bin/bwrap"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="thane.isolation", description=__doc__)
+    parser.add_argument("socket", type=Path)
+    parser.add_argument("--slots", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--idle", type=float, default=10.0, help="seconds to wait after the last client")
+    parser.add_argument("--bwrap", default="", help="bubblewrap to use where the system has none")
+    parser.add_argument("--force-tier", choices=tiers.TRIED, help="for tests: use this tier or none")
+    arguments = parser.parse_args()
+    if not 1 <= arguments.slots <= _UIDS_PER_PROGRAM:
+        parser.error(f"--slots must be from 1 to {_UIDS_PER_PROGRAM}")
+    return arguments
+
+
+def _scratch() -> str:
+    """A new folder that others may pass through, named so that a dead program's can be told."""
+    for parent in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK):
+            _sweep_stale(parent)
+            return tempfile.mkdtemp(prefix=f"{cgroups.program_name(os.getpid())}-", dir=parent)
+    raise SystemExit("no writable /tmp, /var/tmp or /dev/shm: the isolation program needs one")
+
+
+def _sweep_stale(parent: str) -> None:
+    for entry in os.scandir(parent):
+        if not entry.is_dir(follow_symlinks=False) or not cgroups.is_stale(entry.name):
+            continue
+        if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _bwrap(given: str, stage: Stage) -> str | None:
+    """The system's if there is one (AppArmor profiles name that path), else the one that was passed."""
+    if os.access(_SYSTEM_BWRAP, os.X_OK):
+        return _SYSTEM_BWRAP
+    if given and os.access(given, os.X_OK):
+        return stage.copy_bwrap(given)
+    return None
+
+
+def _prepare(arguments: argparse.Namespace) -> Host:
+    as_root = os.getuid() == 0
+    found = cgroups.find(cgroups.program_name(os.getpid()), as_root=as_root)
+    groups = None if isinstance(found, str) else found
+    if groups is not None:
+        for folder in cgroups.stale_folders(groups):
+            cgroups.clear(folder)
+    scratch = _scratch()
+    janitor.start(groups.folders if groups else (), scratch)
+    processors = sorted(os.sched_getaffinity(0))
+    stage = Stage(scratch, as_root=as_root)
+    python = interpreter.find()
+    host = Host(
+        stage=stage,
+        interpreter=python,
+        shown=stage.show_interpreter(python),
+        groups=groups,
+        groups_missing="" if groups else str(found),
+        bwrap=_bwrap(arguments.bwrap, stage),
+        uid_base=_FIRST_UID + (os.getpid() % _PROGRAMS) * _UIDS_PER_PROGRAM if as_root else None,
+        processors=processors,
+        force_tier=arguments.force_tier,
+    )
+    host.confinement = confined.allowed(host)
+    return host
+
+
+async def _serve(arguments: argparse.Namespace, host: Host) -> None:
+    listener = life.listen(arguments.socket)
+    probe = Probe(host)
+    jobs = Jobs(host, probe, arguments.slots)
+    in_user_namespace = host.stage.mounted and not host.stage.as_root
+    program = life.Life(
+        arguments.socket, jobs, probe, idle=arguments.idle, in_user_namespace=in_user_namespace
+    )
+    await program.live(listener)
+
+
+def main() -> None:
+    arguments = _arguments()
+    os.umask(0o022)
+    libc.set_process_name("thane-isolation")
+    lock = life.take_lock(arguments.socket)
+    if lock is None:
+        return
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # we are a session's leader already
+    asyncio.run(_serve(arguments, _prepare(arguments)))
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Which tiers this machine really has: a snippet is run in each, under a deadline.
+
+That a feature seems to be there proves nothing; a tier is available when a program in
+it has printed what it was told to. Says for each rung that fails what is missing and
+what would bring it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from thane.isolation import landlock, tiers
+from thane.isolation.execution import Execution
+from thane.isolation.host import Host
+from thane.isolation.request import Limits, Refused, Request
+
+_DEADLINE = 15.0
+_WORD = b"ready"
+_PROBE_SLOT = 0
+_REMEDIES = {
+    tiers.T2: "Run as root, or under a delegated cgroup: systemd-run --user --scope -p Delegate=yes thane serve",
+    tiers.T2_MINUS: "Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or on Ubuntu install"
+    " bubblewrap with its AppArmor profile: apt install bubblewrap apparmor-profiles",
+    tiers.T1: "Use a kernel from Linux 5.13 on with Landlock enabled (lsm=...,landlock on the kernel command line)",
+}
+
+
+def _request() -> Request:
+    limits = Limits(
+        memory_bytes=256 << 20,
+        cpu_millicores=1000,
+        disk_bytes=1 << 20,
+        timeout_ms=int(_DEADLINE * 1000),
+        processes=8,
+        output_bytes=4096,
+    )
+    code = b'print("' + _WORD + b'")'
+    return Request("probe", "python", tiers.T1, limits, {}, False, code, b"", ())
+
+
+class Probe:
+    """Remembers what it has found: the answer does not change while the program lives."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._missing: dict[str, str] = {}  # tier → what is missing; empty text: it works
+        self._lock = asyncio.Lock()
+        self._count = 0
+
+    async def best(self) -> str | None:
+        """The strongest tier that works; weaker ones are not tried."""
+        async with self._lock:
+            for tier in tiers.TRIED:
+                if not await self._try(tier):
+                    return tier
+        return None
+
+    async def ladder(self) -> list[dict[str, Any]]:
+        """Every rung, strongest first."""
+        async with self._lock:
+            for tier in tiers.TRIED:
+                await self._try(tier)
+        reports = [
+            self._report(tiers.T3, "no virtual machine or gVisor is configured", "Use tier T2 or T2-.")
+        ]
+        reports += [self._report(tier, self._missing[tier], _REMEDIES[tier]) for tier in tiers.TRIED]
+        reports.append(self._report(tiers.T0, "code is never run without isolation", "Use any other tier."))
+        return reports
+
+    def _report(self, tier: str, missing: str, remedy: str) -> dict[str, Any]:
+        return {
+            "tier": tier,
+            "available": not missing,
+            "detail": tiers.DETAILS[tier],
+            "missing": missing,
+            "remedy": remedy if missing else "",
+        }
+
+    async def _try(self, tier: str) -> str:
+        if tier not in self._missing:
+            self._missing[tier] = self._lacking(tier) or await self._run(tier)
+        return self._missing[tier]
+
+    def _lacking(self, tier: str) -> str:
+        """What is missing without trying; empty if it has to be tried."""
+        host = self._host
+        if host.force_tier is not None and tier != host.force_tier:
+            return f"not tried, as the program was told to use {host.force_tier} only"
+        if tiers.has_namespaces(tier) and host.bwrap is None:
+            return "there is no bwrap: install the package bubblewrap"
+        if tier == tiers.T2 and host.groups is None:
+            return host.groups_missing
+        if tier == tiers.T1 and landlock.abi() == 0:
+            return "the kernel has no Landlock"
+        return ""
+
+    async def _run(self, tier: str) -> str:
+        printed = bytearray()
+
+        def keep(header: dict[str, Any], body: bytes) -> None:
+            if header["t"] == "output":
+                printed.extend(body)
+
+        self._count += 1
+        execution = Execution(self._host, _request(), tier, _PROBE_SLOT, f"probe-{self._count}", keep)
+        try:
+            finished = await asyncio.wait_for(execution.run(), _DEADLINE + 5)
+        except Refused as refused:
+            return refused.message
+        except TimeoutError:
+            return f"a snippet did not end within {_DEADLINE:g} s"
+        except OSError as error:
+            return f"the jail could not be started: {error}"
+        if printed.strip() != _WORD:
+            shown = bytes(printed[:500]).decode("utf-8", "replace").strip()
+            return f"a snippet did not run ({finished.verdict['message']}): {shown}"
+        return ""

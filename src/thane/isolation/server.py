@@ -1,0 +1,189 @@
+"""Connections: who may speak, which frame means what, and what a lost connection ends.
+
+Each connection starts with `hello`; then any number of requests, each with a stream id
+of the client's choosing. Everything a job does is answered on its stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from thane.isolation import collection, request, wire
+from thane.isolation.jobs import Jobs
+from thane.isolation.probe import Probe
+from thane.isolation.request import Refused
+from thane.isolation.wire import Header
+
+_FILE_PIECE = 1 << 18
+_OVERFLOW_UID = 65534
+
+
+def peer_may_speak(connection: socket.socket, *, in_user_namespace: bool) -> bool:
+    """Whether the other side is this program's own user, or root.
+
+    Inside a user namespace of our own every foreign uid, root's too, reads as the
+    overflow uid; there the socket's mode (0600), which only root passes, has decided.
+    """
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return uid in (0, os.getuid()) or (in_user_namespace and uid == _OVERFLOW_UID)
+
+
+class Connection:
+    """One client. Its jobs live no longer than it does."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, jobs: Jobs, probe: Probe
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._jobs = jobs
+        self._probe = probe
+        self._own: set[str] = set()  # ids of jobs that this client asked for
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: dict[str, Callable[[Header, bytes], Awaitable[None]]] = {
+            "run": self._run,
+            "cancel": self._cancel,
+            "recall": self._recall,
+            "collect": self._collect,
+            "release": self._release,
+            "ladder": self._ladder,
+        }
+
+    async def serve(self) -> None:
+        """Speak until the client leaves; then end and reap all its jobs."""
+        try:
+            if await self._hello():
+                while (frame := await wire.read(self._reader)) is not None:
+                    self._dispatch(*frame)
+        except wire.ProtocolError as error:
+            self._send({"t": "error", "id": 0, "code": "protocol", "message": str(error), "hint": ""})
+        except ConnectionError:
+            pass  # the client is gone: what follows is the same as when it says goodbye
+        finally:
+            for job_id in self._own:
+                self._jobs.stop(job_id, "lost")
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            for job_id in self._own:
+                self._jobs.release(job_id)
+            self._writer.close()
+
+    async def _hello(self) -> bool:
+        frame = await wire.read(self._reader)
+        if frame is None:
+            return False
+        header, _ = frame
+        if header["t"] != "hello" or wire.VERSION not in header.get("versions", []):
+            message = f"this isolation program speaks version {wire.VERSION} only"
+            hint = "Stop all servers of this host, so that the program ends, and start them again."
+            self._send({"t": "error", "id": 0, "code": "version", "message": message, "hint": hint})
+            return False
+        self._send({"t": "hello", "version": wire.VERSION, "pid": os.getpid()})
+        return True
+
+    def _dispatch(self, header: Header, body: bytes) -> None:
+        stream = header.get("id")
+        if not isinstance(stream, int):
+            raise wire.ProtocolError("a frame has no stream id")
+        task = asyncio.create_task(self._answer(header, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, header: Header, body: bytes) -> None:
+        kind, stream = header["t"], header["id"]
+        try:
+            if kind in wire.RESERVED:
+                raise Refused("unsupported", f"{kind} is reserved: this version has no stateful contexts")
+            if kind not in self._handlers:
+                raise Refused("unsupported", f"unknown frame type {kind!r}")
+            await self._handlers[kind](header, body)
+        except Refused as refused:
+            self._refuse(stream, refused)
+        except Exception as error:  # one request's defect must not end the other jobs
+            traceback.print_exc(file=sys.stderr)
+            self._refuse(
+                stream, Refused("internal", f"the isolation program failed: {error!r}", "See its log.")
+            )
+
+    def _refuse(self, stream: int, refused: Refused) -> None:
+        self._send(
+            {
+                "t": "error",
+                "id": stream,
+                "code": refused.code,
+                "message": refused.message,
+                "hint": refused.hint,
+            }
+        )
+
+    def _send(self, header: Header, body: bytes = b"") -> None:
+        if not self._writer.is_closing():
+            self._writer.write(wire.encode(header, body))
+
+    # -- requests ------------------------------------------------------------------------
+
+    async def _run(self, header: Header, body: bytes) -> None:
+        job = request.parse(header, body)
+        self._own.add(job.id)
+        stream = header["id"]
+
+        def send(event: dict[str, Any], data: bytes) -> None:
+            self._send({**event, "id": stream}, data)
+
+        verdict = await self._jobs.run(job, send)
+        if self._jobs.folders_of(job.id) is None:
+            self._own.discard(job.id)
+        self._send({"t": "verdict", "id": stream, "verdict": verdict})
+
+    async def _cancel(self, header: Header, _: bytes) -> None:
+        self._jobs.stop(_job_id(header), "cancelled")
+        self._send({"t": "cancelled", "id": header["id"]})
+
+    async def _recall(self, header: Header, _: bytes) -> None:
+        self._send({"t": "recalled", "id": header["id"], "verdict": self._jobs.recall(_job_id(header))})
+
+    async def _release(self, header: Header, _: bytes) -> None:
+        self._jobs.release(_job_id(header))
+        self._own.discard(_job_id(header))
+        self._send({"t": "released", "id": header["id"]})
+
+    async def _ladder(self, header: Header, _: bytes) -> None:
+        self._send({"t": "ladder", "id": header["id"], "tiers": await self._probe.ladder()})
+
+    async def _collect(self, header: Header, _: bytes) -> None:
+        """Each file in pieces (`file` frames; the last one of a file says `end`), then `collected`."""
+        job_id, stream = _job_id(header), header["id"]
+        finished = self._jobs.folders_of(job_id)
+        if finished is None or finished.place is None:
+            raise Refused("not_found", f"the files of job {job_id} are not here any more")
+        for entry in finished.verdict["files"]:
+            try:
+                descriptor = collection.open_file(
+                    finished.place.workspace, entry["name"], finished.disk_bytes
+                )
+            except OSError as error:
+                raise Refused("refused", f"{entry['name']} cannot be taken out: {error}") from error
+            with open(descriptor, "rb") as file:
+                while True:
+                    data = file.read(_FILE_PIECE)
+                    end = len(data) < _FILE_PIECE
+                    self._send({"t": "file", "id": stream, "name": entry["name"], "end": end}, data)
+                    await self._writer.drain()
+                    if end:
+                        break
+        self._send({"t": "collected", "id": stream, "files": finished.verdict["files"]})
+
+
+def _job_id(header: Header) -> str:
+    job_id = header.get("job_id")
+    if not isinstance(job_id, str):
+        raise Refused("invalid", "the frame names no job")
+    return job_id

@@ -1,0 +1,50 @@
+"""Every row of a table, in pages by id: for loops over more than memory should hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from thane.kernel.records.engine import Engine, Selection, Stored
+from thane.kernel.records.entity import schema_of
+from thane.kernel.records.predicate import Order, Predicate, all_of
+from thane.kernel.records.schema import Schema
+
+E = TypeVar("E")
+PAGE = 500
+_BY_ID = (Order("id", False),)
+
+
+async def pages(
+    engine: Engine,
+    schema: Schema,
+    tenant_id: str | None,
+    where: Predicate | None = None,
+    *,
+    page: int = PAGE,
+) -> AsyncIterator[list[Stored]]:
+    """Stored rows in order of id. Not of one moment: rows that move meanwhile are seen once or not at all."""
+    last: str | None = None
+    while True:
+        behind = None if last is None else Predicate((">", "id"), (last,))
+        selection = Selection(
+            schema=schema, tenant_id=tenant_id, where=all_of((where, behind)), order=_BY_ID, limit=page
+        )
+        found = await engine.select(selection)
+        if found:
+            yield found
+        if len(found) < page:
+            return
+        last = found[-1].record.id
+
+
+async def every(
+    engine: Engine, cls: type[E], tenant_id: str | None, where: Predicate | None = None
+) -> AsyncIterator[E]:
+    """Records of a class without sealed fields, in order of id."""
+    schema = schema_of(cls)
+    if schema.sealed_fields:
+        raise TypeError(f"{schema.table} has sealed fields; read it through a unit")
+    async for found in pages(engine, schema, tenant_id, where):
+        for stored in found:
+            yield stored.record
