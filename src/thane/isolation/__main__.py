@@ -112,10 +112,8 @@ def main() -> None:
     lock = life.take_lock(arguments.socket)
     if lock is None:
         return
-    try:
+    if os.getsid(0) != os.getpid():
         os.setsid()
-    except PermissionError:
-        pass  # we are a session's leader already
     asyncio.run(_serve(arguments, _prepare(arguments)))
     sys.stderr.flush()
 

@@ -123,7 +123,7 @@ class GroupsV2:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.folders = (str(folder),)
+        self.folders: tuple[str, ...] = (str(folder),)
 
     def create(self, name: str, limits: GroupLimits) -> Group:
         return GroupV2(self.folder / name, limits)
@@ -165,7 +165,8 @@ class GroupV1:
         (self.folders["cpu"] / "cpu.cfs_quota_us").write_text("-1")
 
     def remove(self) -> bool:
-        return all([_remove_folder(folder) for folder in set(self.folders.values())])
+        removed = [_remove_folder(folder) for folder in set(self.folders.values())]
+        return all(removed)
 
 
 class GroupsV1:

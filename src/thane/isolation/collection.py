@@ -39,7 +39,7 @@ def fingerprint(path: str) -> Fingerprint:
 
 
 def _shown(name: str) -> str:
-    """The name as text that may be printed: what is not UTF-8 or would move a terminal's cursor is escaped."""
+    """The name as text that may be printed: what is not UTF-8 or moves a terminal's cursor is escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 

@@ -97,7 +97,7 @@ def _ignoring_nobody(action: Callable[[], None]) -> None:
 def supervise(
     host: Host, place: Place, *, uid: int | None, spec: int, filter_program: bytes, kept: dict[str, int]
 ) -> None:
-    """The supervisor's whole life; runs in a fork of the program. `kept` are status, control and the streams."""
+    """The supervisor's whole life, in a fork of the program. `kept` are status, control and the streams."""
     os.setsid()
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     libc.set_process_name("thane-supervisor")

@@ -83,7 +83,7 @@ def package_folders(folders: Iterable[str]) -> list[str]:
 
 
 def expand_without(folder: str, hidden: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """`(path, whole)`: what together is `folder` without `hidden`. Landlock can allow, but not take away again.
+    """`(path, whole)`: what together is `folder` without `hidden`. Landlock cannot take away again.
 
     A folder that is not `whole` may be listed (the interpreter lists its library's
     folder to import from it), and what may be read in it follows by itself.

@@ -91,7 +91,7 @@ def supervise(
 
 
 def own_io() -> tuple[int, int]:
-    """Bytes read from and written to disks by this process and all it has reaped; zeros if the kernel does not count."""
+    """Bytes read from and written to disks by this process and all it has reaped; zeros if nobody counts."""
     try:
         with open("/proc/self/io") as file:
             counts = dict(line.split(": ") for line in file.read().splitlines())
@@ -101,10 +101,11 @@ def own_io() -> tuple[int, int]:
 
 
 def set_dumpable(value: int) -> None:
-    """`prctl(PR_SET_DUMPABLE)`. By ctypes' C half alone: its Python half costs a third of an interpreter's start."""
+    """`prctl(PR_SET_DUMPABLE)`, by the C half of ctypes alone: its Python half takes 3 ms to import."""
     import _ctypes
 
-    address = _ctypes.dlsym(_ctypes.dlopen(None, os.RTLD_NOW), "prctl")
+    itself = _ctypes.dlopen(None, os.RTLD_NOW)  # type: ignore[arg-type]  # None: this process
+    address = _ctypes.dlsym(itself, "prctl")
     if _ctypes.call_function(address, (_PR_SET_DUMPABLE, value, 0, 0, 0)) != 0:
         raise OSError("prctl(PR_SET_DUMPABLE) failed")
 

@@ -14,8 +14,9 @@ from collections import deque
 from typing import Any
 
 from thane.isolation import tiers
-from thane.isolation.execution import Execution, Finished, Send
+from thane.isolation.execution import Execution, Finished
 from thane.isolation.host import Host
+from thane.isolation.monitor import Send
 from thane.isolation.probe import Probe
 from thane.isolation.request import Refused, Request
 
@@ -60,12 +61,16 @@ class Jobs:
         self._slots = Slots(slots)
         self._running: dict[str, Execution] = {}
         self._queued: dict[str, asyncio.Task[int]] = {}
+        self._starting: dict[
+            str, str | None
+        ] = {}  # has a slot, has no tier yet; why it was stopped meanwhile
         self._finished: dict[str, tuple[float, Finished]] = {}
         self._count = 0
+        self._idle = asyncio.Event()  # set when the last running job has ended
 
     async def run(self, request: Request, send: Send) -> dict[str, Any]:
         """The job's verdict. Raises Refused if it was not run."""
-        if request.id in self._running or request.id in self._queued:
+        if request.id in {*self._queued, *self._starting, *self._running}:
             raise Refused(
                 "invalid", f"the job {request.id} is running already", "Give each job an id of its own."
             )
@@ -87,13 +92,18 @@ class Jobs:
             self._slots.give(slot)
 
     async def _run_in(self, slot: int, request: Request, send: Send) -> dict[str, Any]:
-        self._count += 1
-        execution = Execution(self._host, request, "", slot, str(self._count), send)
-        self._running[request.id] = execution
+        self._starting[request.id] = None
         try:
-            execution.tier = await self._tier_for(request)
-            if execution.cause is not None:
+            tier = await self._tier_for(request)
+            if self._starting[request.id] is not None:
                 raise Refused("cancelled", "cancelled before it started")
+        finally:
+            del self._starting[request.id]
+        self._count += 1
+        execution = self._running[request.id] = Execution(
+            self._host, request, tier, slot, str(self._count), send
+        )
+        try:
             finished = await execution.run()
         except OSError as error:
             traceback.print_exc(file=sys.stderr)
@@ -101,6 +111,8 @@ class Jobs:
             raise Refused("jail_failed", message, "The isolation program's log has the details.") from error
         finally:
             del self._running[request.id]
+            if not self._running:
+                self._idle.set()
         self._forget(request.id)
         self._finished[request.id] = (time.monotonic(), finished)
         return finished.verdict
@@ -120,6 +132,8 @@ class Jobs:
         """End a job wherever it is; unknown ids are nobody's business any more."""
         if job_id in self._queued:
             self._queued[job_id].cancel()
+        elif job_id in self._starting:
+            self._starting[job_id] = cause
         elif job_id in self._running:
             self._running[job_id].stop(cause)
 
@@ -151,9 +165,10 @@ class Jobs:
 
     async def stop_all(self) -> None:
         """End everything, wait until it has ended, and give back all folders."""
-        for job_id in [*self._queued, *self._running]:
+        for job_id in [*self._queued, *self._starting, *self._running]:
             self.stop(job_id, "lost")
-        while self._running:
-            await asyncio.sleep(0.01)
+        if self._running:
+            self._idle.clear()
+            await self._idle.wait()
         for job_id in list(self._finished):
             self._forget(job_id)

@@ -37,7 +37,7 @@ class Launched:
     stderr: int
     status: int
     control: int
-    info: int | None  # bwrap tells the first process's pid there
+    info: int  # bwrap tells the first process's pid there
     diagnostics: int  # what bwrap and the jail's first process complain about
 
 
@@ -89,7 +89,7 @@ def _others_of_this_user(tier: str) -> int:
 
 
 def affinity(processors: list[int], millicores: int, slot: int) -> set[int]:
-    """Which CPUs a job may use where no cgroup shares them out: as many as it is allowed, spread over slots."""
+    """Which CPUs a job may use where no cgroup shares them out: as many as it may have, spread over slots."""
     count = min(len(processors), max(1, -(-millicores // 1000)))
     return {processors[(slot * count + position) % len(processors)] for position in range(count)}
 
@@ -108,6 +108,10 @@ def sealed_memory(content: bytes) -> int:
         os.close(writable)
 
 
+def source_name(request: Request) -> str:
+    return "main.py" if request.language == "python" else "main.sh"
+
+
 def _environment(request: Request, tier: str, place: Place) -> dict[str, str]:
     inside = tiers.has_namespaces(tier)
     return {
@@ -124,7 +128,6 @@ def _environment(request: Request, tier: str, place: Place) -> dict[str, str]:
 def start(host: Host, request: Request, tier: str, place: Place, group: Group | None, slot: int) -> Launched:
     """Fork the jail. Its code and input files are in `place` already."""
     inside = tiers.has_namespaces(tier)
-    source = "main.py" if request.language == "python" else "main.sh"
     stdin = (
         sealed_memory(request.stdin) if request.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     )
@@ -136,7 +139,7 @@ def start(host: Host, request: Request, tier: str, place: Place, group: Group | 
         marshal.dumps(
             {
                 "language": request.language,
-                "source": f"{jail.CODE if inside else place.code}/{source}",
+                "source": f"{jail.CODE if inside else place.code}/{source_name(request)}",
                 "workspace": jail.WORKSPACE if inside else place.workspace,
                 "shell": host.interpreter.shell,
                 "env": _environment(request, tier, place),
@@ -163,11 +166,8 @@ def start(host: Host, request: Request, tier: str, place: Place, group: Group | 
             spawn.take_identity(uid)
         spawn.die_with_parent(parent)
         filter_descriptor = sealed_memory(filter_program)
-        passed = [value for name, value in theirs.items() if name != "diagnostics"] + [
-            spec,
-            filter_descriptor,
-        ]
-        for descriptor in passed:
+        passed = [value for name, value in theirs.items() if name != "diagnostics"]
+        for descriptor in (*passed, spec, filter_descriptor):
             os.set_inheritable(descriptor, True)
         os.dup2(theirs["diagnostics"], 1)
         command = jail.command(host, place, seccomp=filter_descriptor, info=theirs["info"], spec=spec)

@@ -101,5 +101,5 @@ def openat2(directory: int, name: bytes, flags: int, resolve: int) -> int:
 
 
 def machine() -> str:
-    """`x86_64` or `aarch64`; anything else cannot be isolated, because the system calls have other numbers."""
+    """`x86_64` or `aarch64`; nothing else can be isolated: its system calls have other numbers."""
     return platform.machine()

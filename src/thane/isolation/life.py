@@ -25,7 +25,10 @@ _LONGEST_PATH = 107
 
 
 def _address(path: Path) -> tuple[str, int | None]:
-    """What to bind or connect to, and a descriptor to close after: long paths go through the folder's descriptor."""
+    """What to bind or connect to, and a descriptor to close after.
+
+    A path that is too long for a socket goes through its folder's descriptor.
+    """
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         return str(path), None
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -19,10 +19,11 @@ _DEADLINE = 15.0
 _WORD = b"ready"
 _PROBE_SLOT = 0
 _REMEDIES = {
-    tiers.T2: "Run as root, or under a delegated cgroup: systemd-run --user --scope -p Delegate=yes thane serve",
+    tiers.T2: "Run as root, or under a delegated cgroup:"
+    " systemd-run --user --scope -p Delegate=yes thane serve",
     tiers.T2_MINUS: "Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or on Ubuntu install"
     " bubblewrap with its AppArmor profile: apt install bubblewrap apparmor-profiles",
-    tiers.T1: "Use a kernel from Linux 5.13 on with Landlock enabled (lsm=...,landlock on the kernel command line)",
+    tiers.T1: "Use Linux 5.13 or later with Landlock enabled (lsm=...,landlock on the kernel command line)",
 }
 
 

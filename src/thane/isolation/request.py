@@ -97,12 +97,10 @@ def _environment(values: object) -> dict[str, str]:
 def parse(header: dict[str, Any], body: bytes) -> Request:
     """The frame's job. Raises Refused with what is wrong."""
     job = header.get("job")
-    if (
-        not isinstance(job, dict)
-        or not isinstance(job.get("id"), str)
-        or not isinstance(job.get("limits"), dict)
-    ):
-        raise _invalid("the frame has no job with an id and limits")
+    if not isinstance(job, dict):
+        raise _invalid("the frame has no job")
+    if not isinstance(job.get("id"), str) or not isinstance(job.get("limits"), dict):
+        raise _invalid("the job has no id or no limits")
     if job.get("language") not in ("python", "shell"):
         raise Refused("invalid", f"unknown language {job.get('language')!r}", "Use `python` or `shell`.")
     sizes = [

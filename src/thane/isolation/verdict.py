@@ -67,8 +67,8 @@ def _outcome(ended: Ended, limits: Limits, code: int, number: int | None) -> tup
     if number == signal.SIGKILL:
         return (
             "host_killed",
-            "killed by SIGKILL, which Thane did not send: by the host (its memory may have run out), an administrator,"
-            " or the program itself",
+            "killed by SIGKILL, which Thane did not send: by the host (its memory may have run out),"
+            " an administrator, or the program itself",
         )
     if number is not None:
         return "failed", f"killed by {_signal_name(number)}"

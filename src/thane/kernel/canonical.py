@@ -3,8 +3,8 @@
 This is RFC 8785 (JCS) for the part of JSON that Thane stores: null, booleans, text,
 whole numbers within ±(2^53 - 1), lists and objects. `encode` refuses floats rather than
 format them: nothing that is counted is a float, and amounts travel as text. `encode_json`
-allows them, for the JSON that people keep in rows. It must not guess: a type that JSON does not have (bytes, Decimal, datetime, an
-enum) is the caller's to turn into text first.
+allows them, for the JSON that people keep in rows. Neither must guess: a type that JSON
+does not have (bytes, Decimal, datetime, an enum) is the caller's to turn into text first.
 """
 
 from __future__ import annotations

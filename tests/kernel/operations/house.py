@@ -21,7 +21,7 @@ from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.identity import Identified
 from thane.kernel.records.entity import schema_of
 from thane.kernel.records.keys import SubjectKeyRow, SubjectRing
-from thane.kernel.records.prepare import Entrant, Preparer
+from thane.kernel.records.prepare import Preparer
 from thane.kernel.records.schema import Registry
 from thane.kernel.records.steps import difference, digest
 from thane.kernel.records.store import Records
@@ -39,7 +39,12 @@ READER = Principal(
 )  # fmt: skip
 OTHER = "tnt_00000000000070008000000000000002"
 STRANGER = Principal(
-    kind=PrincipalKind.KEY, id="key_3", tenant_id=OTHER, user_id=None, role="owner", permissions=frozenset({"*"})
+    kind=PrincipalKind.KEY,
+    id="key_3",
+    tenant_id=OTHER,
+    user_id=None,
+    role="owner",
+    permissions=frozenset({"*"}),
 )
 KEYS = {"owner": OWNER, "reader": READER, "stranger": STRANGER}
 
@@ -79,7 +84,8 @@ class House:
     reconciler: Reconciler
     clock: TestClock
     world: notes.World
-    notes: notes.Notes
+    service: notes.Notes
+    folder: Path
 
     @classmethod
     async def build(
@@ -89,7 +95,7 @@ class House:
         self = cls()
         self.folder = folder
         self.world = world or notes.World()
-        self.notes = notes.Notes()
+        self.service = notes.Notes()
         self.clock = clock or TestClock()
         ids = IdFactory(self.clock)
         registry = Registry()
@@ -106,7 +112,7 @@ class House:
         if new:
             await self._subjects()
         self.operations = Operations()
-        self.operations.bind(self.notes, *notes.NOTE_OPERATIONS)
+        self.operations.bind(self.service, *notes.NOTE_OPERATIONS)
         self.operations.bind(self.world, *notes.DEED_OPERATIONS)
         self.operations.check()
         self.pipeline = Pipeline(
@@ -120,7 +126,11 @@ class House:
         return self
 
     async def _subjects(self) -> None:
-        for tenant, subjects in ((SYSTEM_TENANT, (SYSTEM_TENANT,)), (TENANT, (TENANT, "usr_1")), (OTHER, (OTHER,))):
+        for tenant, subjects in (
+            (SYSTEM_TENANT, (SYSTEM_TENANT,)),
+            (TENANT, (TENANT, "usr_1")),
+            (OTHER, (OTHER,)),
+        ):
             context = system_context(tenant, "req_0", self.clock.now_us())
 
             async def make(unit: Unit, subjects: tuple[str, ...] = subjects) -> None:
@@ -155,11 +165,10 @@ class House:
         return sorted(await self.records.across(AccessRow), key=lambda r: r.id)
 
     async def _touch(self, unit: Unit) -> None:
-        unit.create(notes.DeedLine(id=unit.new_id(notes.DeedLine), tenant_id=TENANT, deed_id="touch", text=""))
+        unit.create(
+            notes.DeedLine(id=unit.new_id(notes.DeedLine), tenant_id=TENANT, deed_id="touch", text="")
+        )
 
     async def entries(self, tenant: str = TENANT) -> list[dict[str, Any]]:
         rows = await self.engine.entries(tenant, 0, 500)
         return [msgspec.json.decode(r.leaf) for r in rows]
-
-
-__all__ = ["OTHER", "OWNER", "READER", "STRANGER", "TENANT", "Entrant", "House", "KnownKeys", "TestClock"]

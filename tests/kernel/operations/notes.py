@@ -89,8 +89,14 @@ class Notes:
 
 
 @operation(
-    "notes.create", http="POST /notes", needs="notes.create", effect=Effect.RECORDS,
-    example=Example({"title": "Milk"}), entity=Note, cli="notes create", tags=("notes",),
+    "notes.create",
+    http="POST /notes",
+    needs="notes.create",
+    effect=Effect.RECORDS,
+    example=Example({"title": "Milk"}),
+    entity=Note,
+    cli="notes create",
+    tags=("notes",),
 )
 async def create(notes: Notes, unit: Unit, request: CreateNote) -> Note:
     """Write a note.
@@ -99,14 +105,23 @@ async def create(notes: Notes, unit: Unit, request: CreateNote) -> Note:
     """
     notes.runs += 1
     return unit.create(
-        Note(id=unit.new_id(Note), tenant_id=unit.context.tenant_id, title=request.title, price=request.price,
-             created_at=unit.now)
+        Note(
+            id=unit.new_id(Note),
+            tenant_id=unit.context.tenant_id,
+            title=request.title,
+            price=request.price,
+            created_at=unit.now,
+        )
     )
 
 
 @operation(
-    "notes.get", http="GET /notes/{note_id}", needs="notes.read", effect=Effect.NONE,
-    example=Example({"note_id": "$notes.create/id"}), entity=Note,
+    "notes.get",
+    http="GET /notes/{note_id}",
+    needs="notes.read",
+    effect=Effect.NONE,
+    example=Example({"note_id": "$notes.create/id"}),
+    entity=Note,
 )
 async def get(notes: Notes, unit: Unit, request: NoteId) -> Note:
     """Read a note."""
@@ -114,8 +129,13 @@ async def get(notes: Notes, unit: Unit, request: NoteId) -> Note:
 
 
 @operation(
-    "notes.list", http="GET /notes", needs="notes.read", effect=Effect.NONE,
-    example=Example({"limit": 5}, before=("notes.create",)), entity=Note, lists=True,
+    "notes.list",
+    http="GET /notes",
+    needs="notes.read",
+    effect=Effect.NONE,
+    example=Example({"limit": 5}, before=("notes.create",)),
+    entity=Note,
+    lists=True,
 )
 async def list_(notes: Notes, unit: Unit, request: ListNotes) -> Page[Note]:
     """List notes."""
@@ -124,8 +144,12 @@ async def list_(notes: Notes, unit: Unit, request: ListNotes) -> Page[Note]:
 
 
 @operation(
-    "notes.rename", http="PATCH /notes/{note_id}", needs="notes.write", effect=Effect.RECORDS,
-    example=Example({"note_id": "$notes.create/id", "title": "Bread"}), entity=Note,
+    "notes.rename",
+    http="PATCH /notes/{note_id}",
+    needs="notes.write",
+    effect=Effect.RECORDS,
+    example=Example({"note_id": "$notes.create/id", "title": "Bread"}),
+    entity=Note,
 )
 async def rename(notes: Notes, unit: Unit, request: RenameNote) -> Note:
     """Give a note another title."""
@@ -133,8 +157,13 @@ async def rename(notes: Notes, unit: Unit, request: RenameNote) -> Note:
 
 
 @operation(
-    "notes.delete", http="DELETE /notes/{note_id}", needs="notes.write", effect=Effect.RECORDS,
-    example=Example({"note_id": "$notes.create/id"}), entity=Note, status=204,
+    "notes.delete",
+    http="DELETE /notes/{note_id}",
+    needs="notes.write",
+    effect=Effect.RECORDS,
+    example=Example({"note_id": "$notes.create/id"}),
+    entity=Note,
+    status=204,
 )
 async def delete(notes: Notes, unit: Unit, request: NoteId) -> None:
     """Delete a note."""
@@ -142,8 +171,13 @@ async def delete(notes: Notes, unit: Unit, request: NoteId) -> None:
 
 
 @operation(
-    "secrets.create", http="POST /secrets", needs="secrets.create", effect=Effect.RECORDS,
-    example=Example({"name": "a", "password": "b"}), secret_fields=("token",), transient=("password",),
+    "secrets.create",
+    http="POST /secrets",
+    needs="secrets.create",
+    effect=Effect.RECORDS,
+    example=Example({"name": "a", "password": "b"}),
+    secret_fields=("token",),
+    transient=("password",),
 )
 async def make_secret(notes: Notes, unit: Unit, request: MakeSecret) -> Secret:
     """Make a secret that is shown once."""
@@ -151,7 +185,12 @@ async def make_secret(notes: Notes, unit: Unit, request: MakeSecret) -> Secret:
 
 
 @operation(
-    "notes.ping", http="POST /ping", needs="notes.ping", effect=Effect.RECORDS, status=200, example=Example(),
+    "notes.ping",
+    http="POST /ping",
+    needs="notes.ping",
+    effect=Effect.RECORDS,
+    status=200,
+    example=Example(),
 )
 async def ping(notes: Notes, unit: Unit, request: Nothing) -> Told:
     """Change nothing, and leave an entry all the same."""
@@ -165,7 +204,13 @@ async def who(notes: Notes, request: Nothing) -> Identified:
 
 
 @operation(
-    "setup.open", http="POST /setup", needs="", effect=Effect.RECORDS, status=200, example=Example(), anonymous=True,
+    "setup.open",
+    http="POST /setup",
+    needs="",
+    effect=Effect.RECORDS,
+    status=200,
+    example=Example(),
+    anonymous=True,
     identified_by=who,
 )
 async def setup(notes: Notes, unit: Unit, request: Nothing) -> Told:
@@ -219,8 +264,13 @@ class World:
 
 
 @operation(
-    "deeds.do", http="POST /deeds", needs="deeds.do", effect=Effect.OUTSIDE, example=Example({"what": "dig"}),
-    entity=Deed, transient=("env",),
+    "deeds.do",
+    http="POST /deeds",
+    needs="deeds.do",
+    effect=Effect.OUTSIDE,
+    example=Example({"what": "dig"}),
+    entity=Deed,
+    transient=("env",),
 )
 class Do(Outside[DoDeed, DeedIntent, DeedOutcome, DeedView]):
     """Do a deed."""
@@ -268,8 +318,12 @@ class Do(Outside[DoDeed, DeedIntent, DeedOutcome, DeedView]):
     async def record(self, unit: Unit, intent: DeedIntent, events: tuple[Any, ...]) -> None:
         for event in events:
             unit.create(
-                DeedLine(id=unit.new_id(DeedLine), tenant_id=unit.context.tenant_id, deed_id=intent.id,
-                         text=event.text)
+                DeedLine(
+                    id=unit.new_id(DeedLine),
+                    tenant_id=unit.context.tenant_id,
+                    deed_id=intent.id,
+                    text=event.text,
+                )
             )
 
 
@@ -278,8 +332,12 @@ class DeedId(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 @operation(
-    "deeds.get", http="GET /deeds/{deed_id}", needs="deeds.read", effect=Effect.NONE,
-    example=Example({"deed_id": "$deeds.do/id"}), entity=Deed,
+    "deeds.get",
+    http="GET /deeds/{deed_id}",
+    needs="deeds.read",
+    effect=Effect.NONE,
+    example=Example({"deed_id": "$deeds.do/id"}),
+    entity=Deed,
 )
 async def get_deed(notes: World, unit: Unit, request: DeedId) -> Deed:
     """Read a deed."""

@@ -50,7 +50,7 @@ class IsolationClient:
         *,
         program_arguments: tuple[str, ...] = (),
     ) -> None:
-        """`program_arguments` go to the program if this client starts it (`--idle`, `--force-tier`: for tests)."""
+        """`program_arguments` go to the program if this client starts it; they are for tests."""
         self._socket_path = socket_path.absolute()
         self._log_path = log_path.absolute()
         self._slots = slots

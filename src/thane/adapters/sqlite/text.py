@@ -1,9 +1,9 @@
 """Analysed words as FTS5 stores them, and searches as FTS5 expressions.
 
 The kernel's analyser has done the work; FTS5 only splits at blanks. Words that are not
-plain ASCII are written as `u0` and the hex of their UTF-8 (no analysed word mixes letters and
-digits), because FTS5's own notion of
-letters is another; upper-case operators and quotes can then never come from outside.
+plain ASCII are written as `_` and the hex of their UTF-8, because FTS5's own notion of
+letters is another. No word begins with `_` otherwise, so neither a word nor a prefix can
+meet one of those by chance; and operators and quotes can never come from outside.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def match_text(query: TextQuery) -> str:
 
 
 def _word(word: str) -> str:
-    return word if word.isascii() else f"u0{word.encode().hex()}"
+    return word if word.isascii() else f"_{word.encode().hex()}"
 
 
 def _render(node: Node) -> str:
@@ -33,7 +33,7 @@ def _render(node: Node) -> str:
             if not text.isascii():
                 return f'"{_word(text)}"*'
             # An ASCII beginning may go on with other letters, and those words are stored in hex.
-            return f'("{text}"* OR "u0{text.encode().hex()}"*)'
+            return f'("{text}"* OR "_{text.encode().hex()}"*)'
         case Phrase(words):
             return f'"{" ".join(_word(w) for w in words)}"'
         case Or(parts):

@@ -27,8 +27,8 @@ from thane.domains.accounts.entities import (
 from thane.domains.accounts.errors import KeyUnknown, SetupLinkUsed
 from thane.domains.accounts.repository import AccountsRepository
 from thane.kernel.clock import Clock, from_us
-from thane.kernel.context import Principal, PrincipalKind, system_context
-from thane.kernel.errors import Fault, Invalid, Unauthorized
+from thane.kernel.context import SYSTEM_TENANT, Principal, PrincipalKind, system_context
+from thane.kernel.errors import Fault, Invalid, NotFound, Unauthorized
 from thane.kernel.ports.identity import Identified
 from thane.kernel.records import Records, Unit
 from thane.kernel.sealing.hashing import new_token, parse_token, token_hash
@@ -137,15 +137,12 @@ class AccountsService:
 
     async def local_owner(self) -> Identified:
         """The owner of the folder's first tenant, for its own socket and command line."""
-        tenants = await self.repository.tenants()
-        if not tenants:
-            raise Unauthorized("this data folder has no tenant yet")
-        tenant = min(tenants, key=lambda t: t.id)
-        unit = self._records.unit(system_context(tenant.id, "req_identify", self._clock.now_us()))
+        tenant_id = await local_tenant(self._records)
+        unit = self._records.unit(system_context(tenant_id, "req_identify", self._clock.now_us()))
         owner = await self.repository.owner(unit)
         if owner is None:
-            raise Unauthorized(f"the tenant {tenant.id} has no owner")
-        return _identified(tenant, owner, None)
+            raise Unauthorized(f"the tenant {tenant_id} has no owner")
+        return _identified(await unit.get(Tenant, tenant_id), owner, None)
 
     def forget(self, key_id: str) -> None:
         """A key was revoked: its next use looks it up again."""
@@ -177,11 +174,18 @@ class AccountsService:
 
     # -- tenants --------------------------------------------------------------------------
 
-    async def create_tenant(self, unit: Unit, name: str, email: str) -> Tenant:
-        """A tenant with its owner, their data keys, and what founders add. The unit's tenant is the new one."""
+    async def create_tenant(self, unit: Unit, name: str, email: str | None) -> Tenant:
+        """A tenant with its owner, their data keys, and what founders add. The unit's tenant is the new one.
+
+        Without an e-mail it has nobody in it: only the reserved tenant `system` is made so.
+        """
         tenant_id = unit.context.tenant_id
         unit.create_subject(tenant_id)
         tenant = unit.create(Tenant(id=tenant_id, name=name, created_at=unit.now, updated_at=unit.now))
+        if email is None:
+            if tenant_id != SYSTEM_TENANT:
+                raise Invalid("a tenant needs an owner", faults=(Fault("/email", "required", "must be given"),))
+            return tenant
         owner_id = unit.new_id(User)
         unit.create_subject(owner_id)
         owner = unit.create(
@@ -281,6 +285,14 @@ class AccountsService:
             raise SetupLinkUsed("this set-up link was used already, or has expired")
         await unit.update(link, used_at=unit.now)
         return await self.issue_key(unit, link.user_id, "owner", (), None)
+
+
+async def local_tenant(records: Records) -> str:
+    """The id of a data folder's first tenant, which its owner's command line acts in."""
+    tenants = [t.id for t in await records.across(Tenant) if t.id != SYSTEM_TENANT]
+    if not tenants:
+        raise NotFound("this data folder has no tenant yet", hint="Try: thane run -c 'print(1)'")
+    return min(tenants)
 
 
 def _identified(tenant: Tenant, user: User, key: ApiKey | None) -> Identified:

@@ -1,6 +1,7 @@
 """Sandboxes: where code runs, what it did, what it used and what it cost."""
 
 from thane.domains.sandboxes.entities import Execution, ResourceLimits, Sandbox
+from thane.domains.sandboxes.operations import MarkStarted
 from thane.domains.sandboxes.service import (
     Artifacts,
     Bounds,
@@ -15,6 +16,7 @@ __all__ = [
     "Bounds",
     "Execution",
     "ExecutionsService",
+    "MarkStarted",
     "ResourceLimits",
     "Sandbox",
     "SandboxesService",

@@ -15,7 +15,7 @@ class Server(Record):
     host: Field[str] = field()
     pid: Field[int] = field()
     role: Field[str] = field(default="server")
-    version: Field[str] = field()
+    release: Field[str] = field()
     tiers: Field[list[str]] = field(default_factory=list)
     started_at: Field[datetime] = field()
     last_seen_at: Field[datetime] = field()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -38,8 +38,13 @@ class CounterCheck(msgspec.Struct, frozen=True):
     ignore: tuple[str, ...] = ()
 
 
-class TenantCheck(msgspec.Struct, frozen=True):
-    """`run(records, tenant_id, size)` yields what is wrong in a tenant; entries from `size` on are not its matter."""
+class TenantCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """`run(records, tenant_id, indexes)` yields what is wrong in one tenant.
+
+    `indexes` are the entries of `operations` among those that are verified; `verify` has
+    found them on its way, so that a check needs no walk through the ledger of its own.
+    """
 
     name: str
-    run: Callable[[Records, str, int], AsyncIterator[Problem]]
+    run: Callable[[Records, str, Sequence[int]], AsyncIterator[Problem]]
+    operations: tuple[str, ...] = ()

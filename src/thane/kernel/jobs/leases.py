@@ -79,7 +79,9 @@ class Leases:
             row = await unit.find(LeaseRow, _id(name))
             if row is None:
                 unit.create(
-                    LeaseRow(id=_id(name), name=name, holder=self.holder.text, fence=1, until=self._until(unit))
+                    LeaseRow(
+                        id=_id(name), name=name, holder=self.holder.text, fence=1, until=self._until(unit)
+                    )
                 )
                 return Lease(name, 1)
             ours = row.holder == self.holder.text
@@ -97,7 +99,9 @@ class Leases:
         async def extend(unit: Unit) -> None:
             row = await self._mine(unit, lease)
             if row.until <= unit.now:
-                raise LeaseLost(f"the lease {lease.name} ran out before it was renewed", extra={"final": True})
+                raise LeaseLost(
+                    f"the lease {lease.name} ran out before it was renewed", extra={"final": True}
+                )
             await unit.update(row, until=self._until(unit))
 
         await self._housekeep(extend)
@@ -181,5 +185,3 @@ async def _end(*tasks: asyncio.Future[object]) -> None:
 
 def _id(name: str) -> str:
     return derived_id("lse", name)
-
-

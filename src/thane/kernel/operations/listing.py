@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -44,18 +44,15 @@ async def list_page(
     where: Predicate | None = None,
     order: Sequence[Order] = (),
 ) -> Page[E]:
-    """One page of `cls`. `where` is the operation's own condition, `order` its order where the caller names none
+    """One page of `cls`. `where` is the own condition of the operation, `order` its order without a `sort`
     (the newest first if that is left out too). Invalid for a filter, sort or cursor that does not fit."""
     schema = schema_of(cls)
     keys = parse_sort(schema, request.sort) or tuple(order) or (Order("id", True),)
     condition = all_of((where, parse_filter(schema, request.filter)))
-    keyset = Keyset(schema, keys, f"{request.filter}\0{_bound_to(where)}" if where else request.filter)
+    # By its shape only: a condition on the present moment has other values on the next page.
+    own = "" if where is None else f"\n{where.shape!r}"
+    keyset = Keyset(schema, keys, request.filter + own)
     total = await unit.count(cls, condition) if request.total else None
     behind = all_of((condition, keyset.after(request.cursor)))
     rows = await unit.list(cls, behind, keyset.order, request.limit + 1)
     return keyset.page(rows, request.limit, total)
-
-
-def _bound_to(where: Predicate) -> Any:
-    """A cursor of one operation's list is refused by another's, also over the same entity."""
-    return repr(where)

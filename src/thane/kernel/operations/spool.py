@@ -8,6 +8,7 @@ then removes it. Files are small and few; they are read and written in a thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -89,7 +90,9 @@ class Spool:
             waiting.replace(path)
             self._sync_folder()
         except OSError as fault:
-            waiting.unlink(missing_ok=True)
+            # What is half written is never read; the next attempt overwrites it.
+            with contextlib.suppress(OSError):
+                waiting.unlink()
             raise SpoolRefused(f"the outcome could not be spooled: {fault.strerror or fault}") from fault
 
     def _sync_folder(self) -> None:

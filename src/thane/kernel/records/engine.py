@@ -236,7 +236,7 @@ class Engine(Protocol):
     async def aggregate(
         self, selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
     ) -> list[dict[str, Any]]:
-        """One dict per group, with the group's fields and each measure by its name, in order of the fields."""
+        """One dict per group, with the group's fields and each measure by its name, in their order."""
 
     async def search(self, selection: Selection, query: TextQuery) -> list[Stored]:
         """Rows whose searchable fields match, newest id first."""
@@ -247,10 +247,10 @@ class Engine(Protocol):
         """The rows at the end of the hops, each once, in order of id."""
 
     async def commit(self, write_set: WriteSet) -> Committed:
-        """Apply now. Conflict when a guard fails, AlreadyExists(index), Invalid for a reference to nothing."""
+        """Apply now. Conflict if a guard fails, AlreadyExists(index), Invalid for a reference to nothing."""
 
     def ride(self, write_set: WriteSet) -> None:
-        """Housekeeping that may wait for the next commit, half a second at most, and may be lost in a crash."""
+        """Housekeeping that may wait for the next commit, half a second at most, or be lost in a crash."""
 
     async def entries(self, tenant_id: str, start: int, limit: int) -> list[EntryRow]:
         """Entries from index `start` on, in order (of the root log: only leaves)."""
@@ -268,10 +268,10 @@ class Engine(Protocol):
         """The newest signed checkpoints of a tree, newest first."""
 
     async def with_tree(self, tenant_id: str, work: Callable[[int, FullTileReader, LeafHashReader], T]) -> T:
-        """Run `work(size, full tiles, leaf hashes)` on a consistent view of one tree: proofs are made in it."""
+        """Run `work(size, full tiles, leaf hashes)` on a consistent view of one tree: proofs are made so."""
 
     async def last_head(self, tenant_id: str, table: str, id: str) -> int | None:
-        """The index of the newest entry with a head of this row, for rows that are deleted; a scan, newest first."""
+        """The index of the newest entry with a head of this row (for deleted ones); a scan, newest first."""
 
     async def blank(self, tenant_id: str, index: int, bodies: Sequence[int], details: bool) -> None:
         """Retention: empty these bodies, and the details, of one entry; NotFound."""

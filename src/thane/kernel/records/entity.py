@@ -114,7 +114,7 @@ def ref(
 
 
 class Index:
-    """An index over columns (`"created_at DESC"` for descending); named by its columns unless a name is given."""
+    """An index over columns (`"created_at DESC"` for descending); named by its columns or by `name`."""
 
     def __init__(
         self, *columns: str, unique: bool = False, where: Predicate | None = None, name: str | None = None
@@ -261,8 +261,9 @@ def _maker(made: Any, names: list[str]) -> Callable[..., Any]:
     """`make(values, version)`: one generated call, because it runs for every row of every list."""
     arguments = ", ".join(f"{name}=v[{i}]" for i, name in enumerate(names))
     return typing.cast(
-        "Callable[..., Any]", eval(f"lambda v, version: C({arguments}, version=version)", {"C": made})
-    )  # noqa: S307
+        "Callable[..., Any]",
+        eval(f"lambda v, version: C({arguments}, version=version)", {"C": made}),  # noqa: S307
+    )
 
 
 def _reader(made: Any, names: list[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from thane.kernel.records.engine import Engine, Selection
 from thane.kernel.records.entity import Field, Index, Record, entity, field, key, schema_of
-
 from thane.kernel.sealing.envelope import SubjectKey
 from thane.kernel.sealing.errors import KeyMissing
 from thane.kernel.sealing.keyring import KeyFolder, WrappedKey

@@ -14,6 +14,7 @@ import msgspec
 
 from thane.kernel.context import SYSTEM_TENANT, Context
 from thane.kernel.ledger.leaf import ROW_SALT_BYTES, Head, Op, row_digest, sealed_digest
+from thane.kernel.records.checks import check_json
 from thane.kernel.records.engine import Change, EntryDraft, Operation, Stored
 from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.rows import canonical_row
@@ -22,6 +23,9 @@ from thane.kernel.records.text import analyse
 from thane.kernel.sealing.blind_index import blind_index
 from thane.kernel.sealing.commitment import COMMITMENT_BYTES, commitment_of, open_field, seal_field
 from thane.kernel.sealing.envelope import SubjectKey, open_sealed, seal, sealed_key_id
+
+# Words past the first quarter of a megabyte of a field are not found: indexing them would hold up everyone.
+INDEXED_BYTES = 256 << 10
 
 
 class Entrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +66,10 @@ class Preparer:
     async def _sealed(
         self, schema: Schema, record: Any, known: Stored | None, key: SubjectKey
     ) -> tuple[Any, dict[str, bytes], dict[str, bytes]]:
-        """(record with sealed bytes, commitments, blind indexes). What did not change keeps its bytes and commitment."""
+        """(record with sealed bytes, commitments, blind indexes).
+
+        What did not change keeps its bytes and commitment.
+        """
         values: dict[str, Any] = {}
         commitments: dict[str, bytes] = {}
         blind: dict[str, bytes] = {}
@@ -100,19 +107,22 @@ class Preparer:
         new_keys: Mapping[str, SubjectKey],
     ) -> tuple[Change, Head | None, bytes]:
         """The change as an engine applies it, its head and its sealed body (none without history)."""
-        sealed_record, commitments, blind = record, {}, {}
-        text = (
-            {}
-            if record is None
-            else {n: " ".join(analyse(getattr(record, n) or "")) for n in schema.text_fields}
-        )
+        sealed_record = record
+        commitments: dict[str, bytes] = {}
+        blind: dict[str, bytes] = {}
         key: SubjectKey | None = None
+        if record is not None and schema.has_json:
+            check_json(schema, record)
         if record is not None and (schema.history or schema.sealed_fields):
             key = await self._key(self.subject_of(context, schema, record), new_keys)
             if schema.sealed_fields:
                 sealed_record, commitments, blind = await self._sealed(schema, record, known, key)
         salt = os.urandom(ROW_SALT_BYTES) if schema.history and record is not None else None
-        made = Change(operation, schema, id, sealed_record, expected, salt, blind, text)
+        changed = None
+        if operation is Operation.UPDATE and known is not None:
+            changed = _changed(schema, known.record, sealed_record)
+        text = {} if record is None else _text_of(schema, record, changed)
+        made = Change(operation, schema, id, sealed_record, expected, salt, blind, text, changed)
         if not schema.history:
             return made, None, b""
         after, body = None, b""
@@ -204,6 +214,25 @@ def details_aad(tenant_id: str, request_id: str, operation: str) -> bytes:
 
 def _field_aad(schema: Schema, id: str, field: FieldSchema) -> bytes:
     return f"field/{schema.table}/{id}/{field.name}".encode()
+
+
+def _changed(schema: Schema, before: Any, after: Any) -> frozenset[str]:
+    """Fields whose stored values differ. In JSON 1 and true are equal to Python, but not to a digest."""
+    read = schema.read
+    assert read is not None
+    return frozenset(
+        field.name
+        for field, old, new in zip(schema.fields, read(before), read(after), strict=True)
+        if old is not new and (field.kind is Kind.JSON or old != new)
+    )
+
+
+def _text_of(schema: Schema, record: Any, changed: frozenset[str] | None) -> dict[str, str]:
+    """The words to index; nothing if an update leaves all searchable fields alone."""
+    names = schema.text_fields
+    if not names or (changed is not None and changed.isdisjoint(names)):
+        return {}
+    return {n: " ".join(analyse(getattr(record, n) or "", INDEXED_BYTES)) for n in names}
 
 
 def _text(field: FieldSchema, data: bytes) -> Any:

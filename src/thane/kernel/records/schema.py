@@ -128,7 +128,6 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 if name not in self.by_name and name.removesuffix("_blind") not in self.by_name:
                     raise TypeError(f"{self.table}: index {index.name} names an unknown field {name}")
 
-
     def _fault(self, field: FieldSchema) -> str | None:
         if field.blind_index and not field.sealed:
             return "a blind index is for sealed fields"

@@ -71,38 +71,67 @@ def reverse(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def difference(old: Sequence[Schema], new: Sequence[Schema]) -> tuple[Step, ...]:
-    """The steps from one set of schemas (in dependency order) to another. ValueError for a changed field: that needs a written migration."""
+    """The steps from one set of schemas (in dependency order) to another.
+
+    ValueError for what no list of steps can do to the rows that are there: a field changed
+    in place, a field that is not nullable in a table with history (its rows' digests would
+    no longer hold), a searchable field. Those need a written migration.
+
+    First goes what nothing depends on any more (indexes, fields, tables from the last to
+    the first), then comes what is new.
+    """
     before, after = {s.table: s for s in old}, {s.table: s for s in new}
-    steps: list[Step] = [DropTable(s) for s in reversed(old) if s.table not in after]
+    steps: list[Step] = []
+    for known in reversed(old):
+        schema = after.get(known.table)
+        if schema is not None:
+            steps.extend(_dropped(known, schema))
+    for known in reversed(old):
+        if known.table not in after:
+            # Named, although they would go with the table: else the way back would not bring them.
+            steps.extend(DropIndex(known, index) for index in known.indexes)
+            steps.append(DropTable(known))
     for schema in new:
-        known = before.get(schema.table)
-        if known is None:
-            steps.append(CreateTable(schema))
-            steps.extend(CreateIndex(schema, index) for index in schema.indexes)
-        else:
-            steps.extend(_changes(known, schema))
+        steps.extend(_added(before.get(schema.table), schema))
     return tuple(steps)
 
 
-def _changes(known: Schema, schema: Schema) -> list[Step]:
-    steps: list[Step] = []
-    old_indexes, new_indexes = {i.name: i for i in known.indexes}, {i.name: i for i in schema.indexes}
-    for name, index in old_indexes.items():
-        if new_indexes.get(name) != index:
-            steps.append(DropIndex(schema, index))
+def _dropped(known: Schema, schema: Schema) -> list[Step]:
+    kept = {i.name: i for i in schema.indexes}
+    steps: list[Step] = [DropIndex(known, index) for index in known.indexes if kept.get(index.name) != index]
     for field in known.fields:
         if field.name not in schema.by_name:
-            steps.append(DropField(schema, field))
+            _refuse_text(known, field)
+            steps.append(DropField(known, field))
+    return steps
+
+
+def _added(known: Schema | None, schema: Schema) -> list[Step]:
+    if known is None:
+        return [CreateTable(schema), *(CreateIndex(schema, index) for index in schema.indexes)]
+    steps: list[Step] = []
     for field in schema.fields:
         earlier = known.by_name.get(field.name)
         if earlier is None:
+            _refuse_text(schema, field)
+            if not field.nullable and (schema.history or not field.has_default):
+                why = "its rows have digests" if schema.history else "it has no default"
+                raise ValueError(
+                    f"{schema.table}.{field.name} is new and never empty, but {why}; write a migration for it"
+                )
             steps.append(AddField(schema, field))
         elif _plain_field(earlier) != _plain_field(field):
             raise ValueError(f"{schema.table}.{field.name} was changed in place; write a migration for it")
-    for name, index in new_indexes.items():
-        if old_indexes.get(name) != index:
-            steps.append(CreateIndex(schema, index))
+    had = {i.name: i for i in known.indexes}
+    steps.extend(CreateIndex(schema, index) for index in schema.indexes if had.get(index.name) != index)
     return steps
+
+
+def _refuse_text(schema: Schema, field: FieldSchema) -> None:
+    if field.text:
+        raise ValueError(
+            f"{schema.table}.{field.name} is searchable; write a migration that indexes the rows"
+        )
 
 
 def digest(schemas: Sequence[Schema]) -> str:
@@ -137,7 +166,8 @@ def describe(schema: Schema) -> dict[str, Any]:
 
 def _plain_field(field: FieldSchema) -> dict[str, Any]:
     plain = msgspec.structs.asdict(field)
-    plain.pop("python_type")
+    for name in ("python_type", "default", "has_default"):
+        plain.pop(name)
     plain["choices"] = list(field.choices)
     plain["kind"] = field.kind.value
     plain["on_delete"] = field.on_delete.value

@@ -17,10 +17,11 @@ from thane.kernel.context import Context
 from thane.kernel.errors import Conflict, HistoryExpired, NotFound
 from thane.kernel.ids import IdFactory
 from thane.kernel.ledger.leaf import ROW_SALT_BYTES
+from thane.kernel.records.checks import check_query
 from thane.kernel.records.engine import Committed, Engine, Selection
 from thane.kernel.records.entity import schema_of
+from thane.kernel.records.predicate import Order, Predicate
 from thane.kernel.records.prepare import Entrant, Preparer
-from thane.kernel.records.predicate import Predicate
 from thane.kernel.records.rows import decode_row
 from thane.kernel.records.schema import Registry
 from thane.kernel.records.unit import Unit
@@ -90,8 +91,12 @@ class Records:
     # -- the two other doors ----------------------------------------------------------------
 
     async def identify(self, cls: type[E], where: Predicate) -> E | None:
-        """One row by a unique hash, in any tenant: sign-in, key, refresh, identity provider, set-up link. Nothing else may use it."""
+        """One row by a unique hash, in any tenant.
+
+        For sign-in, key, refresh, identity provider and set-up link; nothing else may use it.
+        """
         schema = schema_of(cls)
+        check_query(schema, where, ())
         rows = await self.engine.select(Selection(schema=schema, tenant_id=None, where=where, limit=1))
         return None if not rows else await self.preparer.opened(schema, rows[0].record)
 
@@ -102,15 +107,20 @@ class Records:
         return None if stored is None else await self.preparer.opened(schema, stored.record)
 
     async def across(self, cls: type[E], where: Predicate | None = None, limit: int = 10_000) -> list[E]:
-        """Rows of every tenant, read only: super-administrators and maintenance loops."""
-        schema = schema_of(cls)
-        rows = await self.engine.select(Selection(schema=schema, tenant_id=None, where=where, limit=limit))
+        """Rows of every tenant by id, read only: super-administrators and maintenance loops."""
+        schema, order = schema_of(cls), (Order("id", False),)
+        check_query(schema, where, order)
+        selection = Selection(schema=schema, tenant_id=None, where=where, order=order, limit=limit)
+        rows = await self.engine.select(selection)
         return [await self.preparer.opened(schema, r.record) for r in rows]
 
     # -- history ----------------------------------------------------------------------------
 
     async def as_of(self, context: Context, cls: type[E], id: str, index: int) -> E:
-        """The row as it was right after entry `index` of the tenant's tree; NotFound if it was not there then."""
+        """The row as it was right after entry `index` of the tenant's tree; NotFound if it was not there.
+
+        Sealed and secret fields are empty. HistoryExpired if retention took that version.
+        """
         schema = schema_of(cls)
         at: int | None = await self._last_entry(context, cls, id)
         while at is not None:
@@ -158,5 +168,5 @@ async def _repeated(once: Callable[[], Awaitable[T]]) -> T:
             if attempt + 1 == ATTEMPTS or conflict.extra.get("final"):
                 raise
             # Other tasks of this process have committed already; those of another need a moment.
-            await asyncio.sleep(0 if attempt < 3 else random.uniform(0, 0.002 * 2**attempt))  # noqa: S311
+            await asyncio.sleep(0 if attempt < 3 else random.uniform(0, 0.002 * 2**attempt))
     raise AssertionError("unreachable")

@@ -8,18 +8,19 @@ it runs again with a new one. Scope comes from the context and cannot be left ou
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from thane.kernel.clock import from_us
 from thane.kernel.context import Context
-from thane.kernel.errors import Conflict, Fault, IllegalState, Invalid, NotFound
+from thane.kernel.errors import Conflict, IllegalState, Invalid, NotFound
 from thane.kernel.ids import IdFactory
 from thane.kernel.ledger.leaf import Head
-from thane.kernel.money import fits
+from thane.kernel.records.checks import check_deltas, check_measures, check_query, check_record
 from thane.kernel.records.engine import (
     Change,
     Engine,
@@ -35,7 +36,7 @@ from thane.kernel.records.engine import (
 from thane.kernel.records.entity import schema_of
 from thane.kernel.records.predicate import Order, Predicate, matches
 from thane.kernel.records.prepare import Entrant, Preparer
-from thane.kernel.records.schema import Kind, Registry, Schema
+from thane.kernel.records.schema import Registry, Schema
 from thane.kernel.records.text import parse_query
 from thane.kernel.sealing.envelope import SubjectKey
 
@@ -66,8 +67,9 @@ class Unit:
         self._seen: dict[Key, Stored | None] = {}
         self._guards: dict[Key, Guard] = {}
         self._writes: dict[Key, tuple[Operation, Any]] = {}
-        self._increments: list[Increment] = []
+        self._increments: builtins.list[Increment] = []
         self._written: set[str] = set()
+        self._counted: set[Key] = set()
         self._new_keys: dict[str, SubjectKey] = {}
 
     # -- what a handler needs to make rows --------------------------------------------
@@ -97,12 +99,17 @@ class Unit:
         written = self._writes.get(key)
         if written is not None:
             operation, record = written
-            return None if operation is Operation.DELETE else record
-        if key not in self._seen:
+            return None if operation is Operation.DELETE else cast("E", record)
+        if key in self._counted:
+            raise TypeError(f"{schema.table} {id} has queued arithmetic, which a read would not see")
+        if not id.isascii():  # no id of ours; it may not even have a form in UTF-8
+            return None
+        if key in self._seen:
+            stored = self._seen[key]
+        else:
             stored = await self._engine.fetch(schema, self._scope(schema), id)
             self._remember(schema, id, stored)
-        stored = self._seen[key]
-        return None if stored is None else await self._preparer.opened(schema, stored.record)
+        return None if stored is None else await self._open(schema, stored)
 
     async def first(self, cls: type[E], where: Predicate, *order: Order) -> E | None:
         """The first row that matches, guarded if there is one."""
@@ -111,13 +118,16 @@ class Unit:
             return None
         schema, stored = schema_of(cls), rows[0]
         self._remember(schema, stored.record.id, stored)
-        return await self._preparer.opened(schema, stored.record)
+        return cast("E", await self._open(schema, stored))
 
     async def list(
         self, cls: type[E], where: Predicate | None = None, order: Sequence[Order] = (), limit: int = 500
     ) -> list[E]:
-        """Rows in order (id last); they are not guarded: an invariant over a set is a unique index or a row."""
-        return await self._opened(await self._select(cls, where, order, limit))
+        """Rows in order (id last).
+
+        They are not guarded: an invariant over a set is a unique index or a row.
+        """
+        return cast("builtins.list[E]", await self._opened(await self._select(cls, where, order, limit)))
 
     async def count(self, cls: type[Any], where: Predicate | None = None) -> int:
         return await self._engine.count(self._selection(cls, where, (), 0))
@@ -128,26 +138,35 @@ class Unit:
         measures: Mapping[str, Measure],
         by: Sequence[str] = (),
         where: Predicate | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> builtins.list[dict[str, Any]]:
         """One dict per group; see `Engine.aggregate`."""
+        check_measures(schema_of(cls), measures, by)
         return await self._engine.aggregate(self._selection(cls, where, (), 0), tuple(by), measures)
 
     async def search(
         self, cls: type[E], query: str, where: Predicate | None = None, limit: int = 50
-    ) -> list[E]:
-        """Rows whose searchable text matches; the grammar is in docs/search.md."""
+    ) -> builtins.list[E]:
+        """Rows whose searchable text matches, newest id first; the grammar is in docs/search.md."""
         selection = self._selection(cls, where, (), limit)
-        return await self._opened(await self._engine.search(selection, parse_query(query)))
+        if not selection.schema.text_fields:
+            raise TypeError(f"{selection.schema.table} has no searchable text")
+        found = await self._engine.search(selection, parse_query(query))
+        return cast("builtins.list[E]", await self._opened(found))
 
-    async def traverse(self, cls: type[Any], id: str, *edges: str, limit: int = 500) -> list[Any]:
+    async def traverse(self, cls: type[Any], id: str, *edges: str, limit: int = 500) -> builtins.list[Any]:
         """Follow edges by name from one row: `"owns", "runs"` forward, `"~runs"` back."""
         hops = self.hops(schema_of(cls), edges)
+        for hop in hops:
+            self._refuse_written(hop.schema)
+        if not id.isascii():
+            return []
         found = await self._engine.traverse(schema_of(cls), self.context.tenant_id, id, hops, limit)
         return await self._opened(found)
 
-    def hops(self, start: Schema, edges: Sequence[str]) -> list[Hop]:
+    def hops(self, start: Schema, edges: Sequence[str]) -> builtins.list[Hop]:
         """Edge names as hops; Invalid for an edge that does not leave where it should."""
-        here, hops = start, []
+        here = start
+        hops: builtins.list[Hop] = []
         for edge in edges:
             forward, name = not edge.startswith("~"), edge.removeprefix("~")
             for schema in self._registry.all() if forward else (here,):
@@ -169,31 +188,31 @@ class Unit:
         key = (schema.table, made.id)  # type: ignore[attr-defined]
         if key in self._writes:
             raise TypeError(f"{key} is written already in this unit")
-        self._check(schema, made)
+        check_record(schema, made)
         self._queue(schema, key, Operation.CREATE, made)
         return made
 
-    def create_many(self, records: Iterable[E]) -> list[E]:
+    def create_many(self, records: Iterable[E]) -> builtins.list[E]:
+        """Queue several new rows."""
         return [self.create(record) for record in records]
 
     async def update(self, record: E, *, when: Predicate | None = None, **values: Any) -> E:
-        """Queue a change of a row. `when` must hold for the row as it is now (compare-and-set): IllegalState if not."""
+        """Queue a change of a row.
+
+        `when` must hold for the row as it is now (compare-and-set): IllegalState if not.
+        """
         schema = schema_of(record)
         id_: str = record.id  # type: ignore[attr-defined]
-        current = await self.get(type(record), id_)
-        if current.version != record.version and (schema.table, id_) not in self._writes:  # type: ignore[attr-defined]
-            raise Conflict(f"{_noun(schema)} {id_} has changed since it was read")
-        if when is not None and not matches(when, lambda name: getattr(current, name)):
-            state = getattr(current, "status", None)
-            shown = "" if state is None else f" (status {state})"
-            raise IllegalState(f"{_noun(schema)} {id_} is not in a state that allows this{shown}")
+        current = await self._current(record, when)
+        if values.get("id", id_) != id_:
+            raise TypeError(f"{schema.table}: a row keeps its id")
         if "updated_at" in schema.by_name:
             values.setdefault("updated_at", self.now)
         key = (schema.table, id_)
         fresh = key in self._writes
-        version = current.version if fresh else current.version + 1  # type: ignore[attr-defined]
-        made: E = msgspec.structs.replace(current, version=version, **values)  # type: ignore[type-var]
-        self._check(schema, made)
+        version = current.version if fresh else current.version + 1
+        made = cast("E", msgspec.structs.replace(current, version=version, **values))
+        check_record(schema, made)
         created = fresh and self._writes[key][0] is Operation.CREATE
         self._queue(schema, key, Operation.CREATE if created else Operation.UPDATE, made)
         return made
@@ -201,9 +220,7 @@ class Unit:
     async def delete(self, record: Any, *, when: Predicate | None = None) -> None:
         """Queue a row's end."""
         schema = schema_of(record)
-        current = await self.get(type(record), record.id)
-        if when is not None and not matches(when, lambda name: getattr(current, name)):
-            raise IllegalState(f"{_noun(schema)} {record.id} is not in a state that allows this")
+        await self._current(record, when)
         key = (schema.table, record.id)
         if key in self._writes and self._writes[key][0] is Operation.CREATE:
             del self._writes[key]
@@ -221,8 +238,12 @@ class Unit:
         schema = schema_of(record)
         if not schema.counter:
             raise TypeError(f"{schema.table} is no counter")
-        self._written.add(schema.table)
+        check_deltas(schema, deltas)
         start = msgspec.structs.replace(record, version=1)
+        check_record(schema, start)
+        self._refuse_foreign(schema, start)
+        self._written.add(schema.table)
+        self._counted.add((schema.table, record.id))
         self._increments.append(Increment(schema, record.id, start, deltas))
 
     # -- the end ------------------------------------------------------------------------
@@ -235,9 +256,9 @@ class Unit:
         """All of it as one batch. `entrant` says what the entry says; None for housekeeping."""
         if (entrant is None) is not self._housekeeping:
             raise TypeError("an operation's unit has an entry, a housekeeping unit has none")
-        changes: list[Change] = []
-        heads: list[Head] = []
-        bodies: list[bytes] = []
+        changes: builtins.list[Change] = []
+        heads: builtins.list[Head] = []
+        bodies: builtins.list[bytes] = []
         for (table, id), (operation, record) in self._writes.items():
             schema = self._registry.get(table)
             known = self._seen.get((table, id))
@@ -272,49 +293,62 @@ class Unit:
         self, cls: type[Any], where: Predicate | None, order: Sequence[Order], limit: int
     ) -> Selection:
         schema = schema_of(cls)
-        if schema.table in self._written:
-            raise TypeError(f"{schema.table} has queued writes, which a list would not see")
+        self._refuse_written(schema)
         keys = tuple(order)
-        if not keys or keys[-1].field != "id":
+        if all(key.field != "id" for key in keys):  # the id makes the order total
             keys = (*keys, Order("id", keys[-1].descending if keys else False))
+        check_query(schema, where, keys)
         return Selection(schema=schema, tenant_id=self._scope(schema), where=where, order=keys, limit=limit)
 
     async def _select(
         self, cls: type[Any], where: Predicate | None, order: Sequence[Order], limit: int
-    ) -> list[Stored]:
+    ) -> builtins.list[Stored]:
         return await self._engine.select(self._selection(cls, where, order, limit))
 
-    async def _opened(self, rows: Sequence[Stored]) -> Any:
+    async def _opened(self, rows: Sequence[Stored]) -> builtins.list[Any]:
         """Records with their sealed fields in the plain."""
-        return [await self._preparer.opened(schema_of(r.record), r.record) for r in rows]
+        return [await self._open(schema_of(r.record), r) for r in rows]
+
+    async def _open(self, schema: Schema, stored: Stored) -> Any:
+        if schema.sealed_fields:
+            return await self._preparer.opened(schema, stored.record)
+        return stored.record
+
+    async def _current(self, record: Any, when: Predicate | None) -> Any:
+        """The row that is about to be changed, which must be the one that the handler holds."""
+        schema = schema_of(record)
+        current = await self.get(type(record), record.id)
+        if current.version != record.version and (schema.table, record.id) not in self._writes:
+            raise Conflict(f"{_noun(schema)} {record.id} has changed since it was read")
+        if when is not None and not matches(when, lambda name: getattr(current, name)):
+            state = getattr(current, "status", None)
+            shown = "" if state is None else f" (status {state})"
+            raise IllegalState(f"{_noun(schema)} {record.id} is not in a state that allows this{shown}")
+        return current
 
     def _remember(self, schema: Schema, id: str, stored: Stored | None) -> None:
+        """Guard what was read. Read twice, it must be the same: the handler may have decided by the first."""
         key = (schema.table, id)
+        guard = Guard(schema, id, 0 if stored is None else stored.record.version)
+        if self._guards.setdefault(key, guard).version != guard.version:
+            raise Conflict(f"{_noun(schema)} {id} has changed since it was read")
         self._seen[key] = stored
-        self._guards[key] = Guard(schema, id, 0 if stored is None else stored.record.version)
+
+    def _refuse_written(self, schema: Schema) -> None:
+        if schema.table in self._written:
+            raise TypeError(f"{schema.table} has queued writes, which a list would not see")
+
+    def _refuse_foreign(self, schema: Schema, record: Any) -> None:
+        if schema.scoped and record.tenant_id != self.context.tenant_id:
+            raise TypeError(f"{schema.table}: a unit writes in one tenant only")
 
     def _queue(self, schema: Schema, key: Key, operation: Operation, record: Any) -> None:
         if self._housekeeping and schema.history:
             raise TypeError(f"a housekeeping unit must not write {schema.table}, which keeps history")
-        if schema.scoped and record is not None and record.tenant_id != self.context.tenant_id:
-            raise TypeError(f"{schema.table}: a unit writes in one tenant only")
+        if record is not None:
+            self._refuse_foreign(schema, record)
         self._written.add(schema.table)
         self._writes[key] = (operation, record)
-
-    def _check(self, schema: Schema, record: Any) -> None:
-        for field in schema.fields:
-            value = getattr(record, field.name)
-            if value is None:
-                if not field.nullable:
-                    raise Invalid(
-                        f"{field.name} must not be empty",
-                        faults=(Fault(f"/{field.name}", "required", "must be given"),),
-                    )
-            elif field.kind is Kind.DECIMAL and not fits(value, field.precision, field.scale):
-                detail = f"does not fit into {field.precision} digits with {field.scale} after the point"
-                raise Invalid(
-                    f"{field.name} {detail}", faults=(Fault(f"/{field.name}", "out_of_range", detail),)
-                )
 
 
 def _noun(schema: Schema) -> str:

@@ -1,0 +1,123 @@
+"""What the command line uses to open data folders, serve them, and read them beside their owner."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from thane.adapters.disk import DataFolder
+from thane.bootstrap.reading import StoreReader
+from thane.bootstrap.system import System
+from thane.interfaces.cli.launcher import Ledger, Ready
+from thane.interfaces.http.server import HttpServer
+from thane.interfaces.local import Caller, InProcess, UnixSocket
+from thane.kernel.errors import FolderInUse, NotFound
+from thane.kernel.logs import Scrubber, configure
+from thane.kernel.operations.registry import Operations
+from thane.kernel.ports.isolation import TierReport
+from thane.kernel.settings import Loaded, find_config, load
+
+# A command that finds the folder locked by one that is just ending waits this long for its socket.
+PATIENCE_SECONDS = 5.0
+
+
+class ProgramLauncher:
+    """See `thane.interfaces.cli.launcher.Launcher` for what each method promises."""
+
+    def settings(self, config: str | None, overrides: Mapping[str, Any]) -> Loaded:
+        return load(find_config(config, os.environ), os.environ, overrides)
+
+    def data(self, option: str | None) -> Path:
+        return Path(option or os.environ.get("THANE_DATA") or ".thane")
+
+    @asynccontextmanager
+    async def calling(self, data: Path, loaded: Loaded) -> AsyncIterator[Caller]:
+        folder = DataFolder(data)
+        system = await self._owned(folder, loaded)
+        if system is None:
+            yield UnixSocket(folder.socket)
+            return
+        server = HttpServer(system.app, drain_seconds=loaded.settings.http.drain_timeout_secs)
+        try:
+            # Others find this process while it owns the folder; what they began is finished before it leaves.
+            await server.start_unix(folder.socket)
+            yield InProcess(system.app)
+        finally:
+            await server.stop()
+            await system.stop()
+
+    async def _owned(self, folder: DataFolder, loaded: Loaded) -> System | None:
+        """A started system that owns the folder; None if another process does and answers."""
+        self._log(loaded, quiet=True)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            system = System(loaded.settings, folder, role="command")
+            try:
+                await system.start()
+            except FolderInUse:
+                if folder.socket.exists():
+                    return None
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return system
+
+    @asynccontextmanager
+    async def reading(self, data: Path, loaded: Loaded) -> AsyncIterator[Ledger]:
+        folder = DataFolder(data)
+        if not folder.exists:
+            raise NotFound(f"there is no store in {folder.path}", hint="Try: thane run -c 'print(1)'")
+        self._log(loaded, quiet=True)
+        reader = StoreReader(loaded.settings, folder)
+        await reader.open()
+        try:
+            yield reader
+        finally:
+            await reader.close()
+
+    async def serving(self, data: Path, loaded: Loaded) -> AsyncIterator[Ready]:
+        started = time.monotonic()
+        self._log(loaded, quiet=False)
+        folder = DataFolder(data)
+        system = System(loaded.settings, folder, role="server")
+        await system.start()
+        server = HttpServer(system.app, drain_seconds=loaded.settings.http.drain_timeout_secs)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stop.set)
+        try:
+            await server.start_unix(folder.socket)
+            host, port = await server.start_tcp(loaded.settings.http.host, loaded.settings.http.port)
+            yield Ready(
+                url=f"http://{f'[{host}]' if ':' in host else host}:{port}",
+                data=folder.path,
+                tier=await system.best_tier(),
+                setup_link=await system.setup_link() if system.is_new else None,
+                seconds=time.monotonic() - started,
+            )
+            await stop.wait()
+        finally:
+            await server.stop()
+            await system.stop()
+
+    def operations(self) -> Operations:
+        from tempfile import TemporaryDirectory
+
+        with TemporaryDirectory() as scratch:
+            return System.unopened(load(None, {}).settings, DataFolder(Path(scratch))).operations
+
+    async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
+        return await System.probe(loaded.settings, DataFolder(data))
+
+    def _log(self, loaded: Loaded, *, quiet: bool) -> None:
+        """A server logs as its settings say; a command only what went wrong."""
+        level = "error" if quiet and loaded.settings.log.level == "info" else loaded.settings.log.level
+        configure(level=level, style=loaded.settings.log.format, scrub=Scrubber(loaded.secrets()))

@@ -1,0 +1,354 @@
+"""A whole Thane in one process: made from settings and a data folder, started, stopped.
+
+Nothing below imports this module; hosts are given what it makes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from thane import __version__
+from thane.adapters.disk import DataFolder
+from thane.adapters.isolation import IsolationClient
+from thane.adapters.sqlite import SqliteEngine
+
+from thane.domains.accounts import AccountsService, CreateKey, CreateSetupLink, CreateTenant
+from thane.domains.accounts import module as accounts_module
+from thane.domains.billing import BillingService, Prices
+
+from thane.domains.billing import module as billing_module
+from thane.domains.projects import ProjectsService
+from thane.domains.projects import module as projects_module
+from thane.domains.runs import RunsService
+from thane.domains.runs import module as runs_module
+from thane.domains.sandboxes import (
+    Artifacts,
+    Bounds,
+    ExecutionsService,
+    MarkStarted,
+    ResourceLimits,
+    SandboxesService,
+    Slots,
+    host_bounds,
+)
+from thane.domains.sandboxes import module as sandboxes_module
+from thane.domains.system import Server, SystemService
+from thane.domains.system import module as system_module
+from thane.interfaces.http.app import HttpApp
+from thane.interfaces.http.health import Check
+from thane.kernel.clock import Clock, SystemClock, from_us
+from thane.kernel.context import SYSTEM_TENANT
+from thane.kernel.ids import IdFactory
+from thane.kernel.module import Module
+from thane.kernel.operations.call import Call, Reply
+from thane.kernel.operations.pipeline import Pipeline, Ports
+from thane.kernel.operations.reconciler import Reconciler
+from thane.kernel.operations.registry import Operations
+from thane.kernel.ports.isolation import Tier, TierReport
+from thane.kernel.ports.passthrough import NoBudgets
+from thane.kernel.records import Records, Registry, schema_of
+from thane.kernel.records.engine import Engine
+from thane.kernel.records.keys import SubjectRing
+from thane.kernel.records.prepare import Preparer
+from thane.kernel.sealing.keyring import KeyFolder
+from thane.kernel.settings_schema import Settings
+from thane.kernel.telemetry import Telemetry
+from thane.maintenance.migrate import migrate
+
+log = logging.getLogger(__name__)
+
+ENTITIES = (
+    *system_module.ENTITIES,
+    *accounts_module.ENTITIES,
+    *projects_module.ENTITIES,
+    *billing_module.ENTITIES,
+    *runs_module.ENTITIES,
+    *sandboxes_module.ENTITIES,
+)
+
+
+def registry() -> Registry:
+    """The schemas of all modules."""
+    made = Registry()
+    for entity in ENTITIES:
+        made.add(schema_of(entity))
+    return made
+
+
+class System:
+    """One process's Thane over one data folder. `start` before use, `stop` after it."""
+
+    def __init__(self, settings: Settings, folder: DataFolder, *, role: str, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.clock = clock or SystemClock()
+        self.ids = IdFactory(self.clock)
+        self.telemetry = Telemetry()
+        self.registry = registry()
+        self.server_id = self.ids.new("srv")
+        self._role = role
+        self.is_new = False
+
+    # -- life -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Lock the folder, open the store, make what a first use needs, begin the jobs."""
+        self.folder.make()
+        self.folder.lock()
+        try:
+            await self._open_store()
+        except BaseException:
+            self.folder.unlock()
+            raise
+        self._wire()
+        await self._first_use()
+        await self.system.register()
+
+    async def stop(self) -> None:
+        """Finish what was begun, sign, leave the folder to others."""
+        await self.pipeline.close(self.settings.http.drain_timeout_secs)
+        await self.isolation.close()
+        await self.system.leave()
+        await self.engine.close()
+        self.folder.unlock()
+
+    async def _open_store(self) -> None:
+        self.keys = KeyFolder.open_or_create(self.folder.keys, ledger_name=self._ledger_name())
+        self.engine: Engine = SqliteEngine(
+            self.folder.store,
+            self.registry,
+            self.clock,
+            durability=self.settings.database.durability,
+            observe=self._observe_query,
+        )
+        await self.engine.open()
+        await migrate(self.engine, self.registry, auto=self.settings.database.auto_migrate)
+        preparer = Preparer(SubjectRing(self.engine, self.keys))
+        self.records = Records(self.engine, self.registry, preparer, self.ids)
+
+    def _ledger_name(self) -> str:
+        """The log's name, for ever: from the settings, else one that no other folder has."""
+        return self.settings.ledger.origin or f"thane.local/{self.ids.new('log')[4:]}"
+
+    def _observe_query(self, verb: str, table: str, seconds: float) -> None:
+        self.telemetry.query(verb, table).observe(seconds)
+
+    # -- wiring -----------------------------------------------------------------------------
+
+    def _wire(self) -> None:
+        meters = Meters(self.telemetry)
+        self.projects = ProjectsService()
+        self.accounts = AccountsService(self.records, self.clock, (self.projects,), meters)
+        self.billing = BillingService(_prices(self.settings))
+        self.runs = RunsService()
+        self.system = SystemService(self.records, self.clock, self._server())
+        self.isolation = self._isolation()
+        bounds = _bounds(self.settings)
+        self.sandboxes = SandboxesService(bounds)
+        self.executions = ExecutionsService(
+            isolation=self.isolation,
+            billing=self.billing,
+            budgets=NoBudgets(),
+            runs=self.runs,
+            bounds=bounds,
+            artifacts=Artifacts(self.folder.artifacts),
+            slots=Slots(self._slots()),
+            minimum_tier=Tier(self.settings.isolation.minimum_tier),
+            clock=self.clock,
+            ids=self.ids,
+            meter=self.telemetry.execution,
+        )
+        self.modules: tuple[Module, ...] = (
+            system_module.module(),
+            accounts_module.module(self.accounts),
+            projects_module.module(self.projects),
+            billing_module.module(self.billing),
+            runs_module.module(self.runs),
+            sandboxes_module.module(self.sandboxes, self.executions),
+        )
+        self.operations = Operations()
+        for module in self.modules:
+            module.bind(self.operations)
+        self.operations.check()
+        self.pipeline = Pipeline(
+            self.records,
+            self.operations,
+            Ports(identity=self.accounts, observer=meters),
+            clock=self.clock,
+            ids=self.ids,
+            spool=self.folder.spool,
+            server_id=self.server_id,
+        )
+        self.executions.started = self._mark_started
+        self.reconciler = Reconciler(
+            self.records,
+            self.operations,
+            self.pipeline.settler,
+            self.clock,
+            self.ids,
+            self.server_id,
+            # One process owns the folder, so whoever else is named in an intent is gone.
+            is_dead=lambda server_id: server_id != self.server_id,
+        )
+        self.app = HttpApp(
+            self.pipeline,
+            max_body_bytes=self.settings.http.max_body_bytes,
+            health=self._health(),
+            metrics=self._render_metrics,
+            counted=self.telemetry.http_request,
+        )
+
+    async def _mark_started(self, tenant_id: str, execution_id: str) -> None:
+        await self.pipeline.as_system("executions.start", tenant_id, MarkStarted(execution_id=execution_id))
+
+    def _slots(self) -> int:
+        return self.settings.isolation.slots or host_bounds()[1]
+
+    def _isolation(self) -> IsolationClient:
+        configured = self.settings.isolation.socket
+        path = Path(configured) if configured else self.folder.isolation_socket
+        name = f"{socket.gethostname()}-{sha256(str(self.folder.path).encode()).hexdigest()[:12]}"
+        return IsolationClient(path, self.folder.isolation_log, self._slots(), name)
+
+    def _server(self) -> Server:
+        now = from_us(self.clock.now_us())
+        return Server(
+            id=self.server_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            role=self._role,
+            release=__version__,
+            started_at=now,
+            last_seen_at=now,
+        )
+
+    def _health(self) -> dict[str, Check]:
+        async def store() -> None:
+            await self.engine.schema_digest()
+
+        async def isolation() -> None:
+            await self.isolation.start()
+
+        return {"store": store, "isolation": isolation}
+
+    def _render_metrics(self) -> bytes:
+        # Imported at the first scrape: the client library costs a tenth of a second at start.
+        from thane.kernel.exposition import registry_of, render
+
+        return render(registry_of(self.telemetry))
+
+    # -- what hosts ask ---------------------------------------------------------------------
+
+    @classmethod
+    def unopened(cls, settings: Settings, folder: DataFolder) -> System:
+        """Wired, but with no store behind it: for looking at the registry."""
+        made = cls(settings, folder, role="registry")
+        made.keys = KeyFolder.create(folder.keys, ledger_name="registry")
+        made.engine = SqliteEngine(folder.store, made.registry, made.clock)
+        made.records = Records(made.engine, made.registry, Preparer(SubjectRing(made.engine, made.keys)), made.ids)
+        made._wire()
+        return made
+
+    @classmethod
+    async def probe(cls, settings: Settings, folder: DataFolder) -> tuple[TierReport, ...]:
+        """The isolation ladder of this machine."""
+        folder.make()
+        client = cls(settings, folder, role="doctor")._isolation()
+        try:
+            return await client.ladder()
+        finally:
+            await client.close()
+
+    async def best_tier(self) -> str:
+        """The strongest tier that works here, with what it is."""
+        works = [r for r in await self.isolation.ladder() if r.available]
+        if not works:
+            return "none: run `thane doctor`"
+        best = max(works, key=lambda r: r.tier.rank)
+        return f"{best.tier.value} ({best.detail})"
+
+    async def setup_link(self) -> str:
+        """A fresh one-time link for the owner."""
+        reply = await self.call_as_owner("setup_links.create", CreateSetupLink())
+        return str(reply.value.path)
+
+    # -- first use --------------------------------------------------------------------------
+
+    async def _first_use(self) -> None:
+        """The reserved tenant, then a local tenant with its project, its owner and a key."""
+        tenants = {t.id for t in await self.accounts.repository.tenants()}
+        if SYSTEM_TENANT not in tenants:
+            await self.pipeline.as_system("tenants.create", SYSTEM_TENANT, CreateTenant(name="system"))
+        if not tenants - {SYSTEM_TENANT}:
+            self.is_new = True
+            local = self.ids.new("tnt")
+            await self.pipeline.as_system("tenants.create", local, CreateTenant(name="local", email="owner@localhost"))
+        if not self.folder.local_key.exists():
+            reply = await self.call_as_owner("api_keys.create", CreateKey(name="local"))
+            self.folder.write_local_key(reply.value.key)
+
+    async def call_as_owner(self, name: str, request: Any) -> Reply:
+        """Run an operation as the local owner."""
+        bound = self.operations.get(name)
+        call = Call(
+            operation=bound,
+            request_id=self.ids.new("req"),
+            identified=await self.accounts.local_owner(),
+            body=msgspec.json.encode(request),
+        )
+        return await self.pipeline.call(call)
+
+
+class Meters:
+    """The kernel's and the domains' meters on the telemetry."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def answered(self, operation: str, status: int, code: str | None, seconds: float) -> None:
+        self._telemetry.operation(operation).observe(code or "ok", seconds)
+
+    def access_rows_dropped(self, count: int) -> None:
+        log.error("access rows were dropped", extra={"fields": {"count": count}})
+
+    def cache(self, name: str, *, hit: bool) -> None:
+        meter = self._telemetry.cache(name)
+        if hit:
+            meter.hit()
+        else:
+            meter.miss()
+
+
+def _prices(settings: Settings) -> Prices:
+    table = settings.billing
+    return Prices(
+        compute_unit_usd=table.compute_unit_usd, unit_memory_bytes=table.compute_unit_memory_mb << 20
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    """Defaults and most of the settings, where 0 means what the host has."""
+    isolation = settings.isolation
+    memory, cores = host_bounds()
+    return Bounds(
+        default=ResourceLimits(
+            max_memory_mb=isolation.memory_mb,
+            max_cpu_cores=isolation.cpu_cores,
+            max_disk_mb=isolation.disk_mb,
+            max_execution_time_sec=isolation.timeout_secs,
+        ),
+        most=ResourceLimits(
+            max_memory_mb=min(isolation.max_memory_mb or memory, memory),
+            max_cpu_cores=min(isolation.max_cpu_cores or Decimal(cores), Decimal(cores)),
+            max_disk_mb=isolation.max_disk_mb,
+            max_execution_time_sec=isolation.max_timeout_secs,
+        ),
+    )

@@ -1,0 +1,26 @@
+"""`thane config check`: every setting, its value and where that comes from."""
+
+from __future__ import annotations
+
+import click
+
+from thane.interfaces.cli.main import launcher_of
+from thane.interfaces.cli.output import print_json, table
+
+
+@click.group()
+def config() -> None:
+    """Explain the settings."""
+
+
+@config.command()
+@click.option("--config", "config_file", help="Settings file, or a name in config/.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(ctx: click.Context, config_file: str | None, as_json: bool) -> None:
+    """Read the settings as the server would; an unknown key or a wrong value is an error."""
+    explained = launcher_of(ctx).settings(config_file, {}).explain()
+    if as_json:
+        print_json([{"key": e.key, "value": e.value, "default": e.default, "origin": e.origin} for e in explained])
+        return
+    table([(e.key, e.value, e.origin, e.description) for e in explained], ("KEY", "VALUE", "FROM", "WHAT IT IS"))

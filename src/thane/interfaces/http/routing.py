@@ -1,0 +1,76 @@
+"""From a path to an operation: a dict for fixed paths, a tree of segments for the others."""
+
+from __future__ import annotations
+
+from thane.kernel.errors import NotFound
+from thane.kernel.operations.registry import Bound, Operations
+
+Methods = dict[str, Bound]
+
+
+class _Node:
+    __slots__ = ("fixed", "methods", "parameter")
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.methods: Methods = {}
+
+
+class Router:
+    """Built once. A fixed segment wins over a parameter, whatever the order of declaration."""
+
+    def __init__(self, operations: Operations, base: str) -> None:
+        self._static: dict[str, Methods] = {}
+        self._root = _Node()
+        for bound in operations:
+            if bound.path:
+                self._add(bound, base)
+
+    def find(self, path: str) -> tuple[Methods, tuple[str, ...]]:
+        """The operations of a path by method, and the values of its parameters in order; NotFound."""
+        static = self._static.get(path)
+        if static is not None:
+            return static, ()
+        values: list[str] = []
+        node = self._walk(self._root, path.split("/"), 0, values)
+        if node is None:
+            raise NotFound(f"there is nothing at {path}", hint="`/openapi.json` lists every path.")
+        return node.methods, tuple(values)
+
+    def _add(self, bound: Bound, base: str) -> None:
+        path = base + bound.path
+        if not bound.path_params:
+            self._static.setdefault(path, {})[bound.method] = bound
+            return
+        node = self._root
+        for segment in path.split("/"):
+            if segment.startswith("{"):
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+            else:
+                node = node.fixed.setdefault(segment, _Node())
+        node.methods[bound.method] = bound
+
+    def _walk(self, node: _Node, segments: list[str], at: int, values: list[str]) -> _Node | None:
+        if at == len(segments):
+            return node if node.methods else None
+        segment = segments[at]
+        fixed = node.fixed.get(segment)
+        if fixed is not None:
+            found = self._walk(fixed, segments, at + 1, values)
+            if found is not None:
+                return found
+        if node.parameter is None or not segment:
+            return None
+        values.append(segment)
+        found = self._walk(node.parameter, segments, at + 1, values)
+        if found is None:
+            values.pop()
+        return found
+
+
+def allowed(methods: Methods) -> str:
+    """The header `Allow`."""
+    names = set(methods) | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
+    return ", ".join(sorted(names))

@@ -1,0 +1,132 @@
+"""Looks at a running jail: the limits that nobody else enforces, samples, and the final use.
+
+It measures and says `stop` with a reason; ending the jail is the execution's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+from thane.isolation import accounting, watchdog
+from thane.isolation.accounting import Usage
+from thane.isolation.cgroups import Group
+from thane.isolation.request import Limits
+from thane.isolation.stage import Place
+
+_SAMPLE_SECONDS = 1.0
+_GROUP_PERIOD = 0.1
+_DISK_PERIOD = 0.25
+_GONE = (FileNotFoundError, ProcessLookupError)  # it has ended just now; the verdict follows
+
+Send = Callable[[dict[str, Any], bytes], None]
+
+
+class Monitor:
+    """One job's. `root` is the process we are the parent of, `first` the jail's first one (host's pids)."""
+
+    def __init__(
+        self,
+        place: Place,
+        limits: Limits,
+        group: Group | None,
+        *,
+        root: int,
+        first: int | None,
+        send: Send,
+        stop: Callable[[str], None],
+    ) -> None:
+        self._place = place
+        self._limits = limits
+        self._group = group
+        self._root = root
+        self._first = first
+        self._send = send
+        self._stop = stop
+        self._began = time.monotonic()
+        # What making the jail took is ours, not the program's.
+        self._setup_cpu_us = group.cpu_us() if group is not None else 0
+        self.usage = Usage()
+
+    async def watch(self) -> None:
+        """Until cancelled. The first sample comes at once."""
+        period = _GROUP_PERIOD if self._group is not None else watchdog.PERIOD
+        next_sample = next_disk = 0.0
+        while True:
+            before = time.monotonic()
+            memory = self._look_at_memory()
+            if before >= next_disk and not self._place.tmpfs:
+                next_disk = before + _DISK_PERIOD
+                self._look_at_disk()
+            if before >= next_sample:
+                next_sample = before + _SAMPLE_SECONDS
+                self._sample(memory)
+            spent = time.monotonic() - before
+            # Looking must not take more than a fifth of a processor, however much there is to look at.
+            await asyncio.sleep(max(period, 4 * spent))
+
+    def _look_at_memory(self) -> int:
+        if self._group is not None:
+            if self._group.oom_kills():
+                self._stop("memory")
+            memory = self._group.memory_now()
+        else:
+            proc, pids = self._processes()
+            memory = watchdog.memory(proc, pids, self._limits.memory_bytes)
+            if self._place.tmpfs:
+                memory += accounting.used_of_file_system(self._place.base)
+            if memory > self._limits.memory_bytes:
+                self._stop("memory")
+        self.usage.peak_memory_bytes = max(self.usage.peak_memory_bytes, memory)
+        return memory
+
+    def _processes(self) -> tuple[str, list[str]]:
+        """A /proc and the pids in it that are the jail's."""
+        if self._first is not None:
+            proc = f"/proc/{self._first}/root/proc"
+            try:
+                return proc, watchdog.in_namespace(proc)
+            except _GONE:
+                return proc, []
+        return "/proc", [str(pid) for pid in watchdog.descendants(self._root)]
+
+    def _look_at_disk(self) -> None:
+        if accounting.used_below(self._place.base) > self._limits.disk_bytes:
+            self._stop("disk")
+
+    def _sample(self, memory: int) -> None:
+        self.usage.wall_us = int((time.monotonic() - self._began) * 1e6)
+        if self._group is not None:
+            self.usage.cpu_us = self._group.cpu_us() - self._setup_cpu_us
+        self._look_at_workspace()
+        if self._first is not None:
+            with contextlib.suppress(*_GONE):
+                accounting.read_network(self.usage, f"/proc/{self._first}")
+        sample = {"t": "sample", "at_us": self.usage.wall_us, "memory_bytes": memory}
+        self._send({**sample, "usage": self.usage.as_dict()}, b"")
+
+    def _look_at_workspace(self) -> None:
+        base = self._place.base
+        used = accounting.used_of_file_system(base) if self._place.tmpfs else accounting.used_below(base)
+        self.usage.workspace_bytes = used
+        # Memory file systems do not count as disk for the kernel: what was put there is what was written.
+        self.usage.disk_write_bytes = max(self.usage.disk_write_bytes, used)
+
+    def finish(self, report: dict[str, int], consumed_us: int) -> Usage:
+        """The whole use, once the jail is gone and its processes are reaped."""
+        usage = self.usage
+        usage.wall_us = int((time.monotonic() - self._began) * 1e6)
+        if self._group is not None:
+            usage.cpu_us = self._group.cpu_us() - self._setup_cpu_us
+            usage.peak_memory_bytes = max(usage.peak_memory_bytes, self._group.peak_memory())
+        else:
+            # The report counts the program alone; without one there is only the sum with the jail's making.
+            usage.cpu_us = report.get("cpu_us", consumed_us)
+            usage.peak_memory_bytes = max(usage.peak_memory_bytes, report.get("peak", 0))
+        self._look_at_workspace()
+        usage.disk_read_bytes = report.get("read", 0)
+        usage.disk_write_bytes = max(usage.disk_write_bytes, report.get("written", 0))
+        return usage

@@ -1,0 +1,101 @@
+"""Fixtures of the isolation tests: a program per tier, shared by the session, and clients to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.isolation.jailing import TIERS, is_alive, program_pid, remains_of, wait_until
+from thane.adapters.isolation import IsolationClient
+from thane.kernel.ports.isolation import Tier
+
+
+class Programs:
+    """The session's programs, one per tier; started when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._missing: dict[Tier, str] = {}
+
+    def socket(self, tier: Tier) -> Path:
+        return self.folder / f"{tier}.sock"
+
+    def client(self, tier: Tier) -> IsolationClient:
+        arguments = ("--force-tier", str(tier), "--idle", "30")
+        return IsolationClient(
+            self.socket(tier), self.folder / f"{tier}.log", 2, "tests", program_arguments=arguments
+        )
+
+    def missing(self, tier: Tier) -> str:
+        """Why this machine does not have the tier; empty if it does. Found out once."""
+        if tier not in self._missing:
+            self._missing[tier] = asyncio.run(self._ask(tier))
+        return self._missing[tier]
+
+    async def _ask(self, tier: Tier) -> str:
+        client = self.client(tier)
+        try:
+            reports = {report.tier: report for report in await client.ladder()}
+        finally:
+            await client.close()
+        report = reports[tier]
+        return "" if report.available else f"tier {tier} is not to be had here: {report.missing}. {report.remedy}"
+
+    def stop(self) -> None:
+        """End them and see that nothing of them is left."""
+        for tier in self._missing:
+            path = self.socket(tier)
+            if not path.exists():
+                continue
+            pid = program_pid(path)
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda pid=pid: not is_alive(pid), "the program ends by SIGTERM")  # type: ignore[misc]
+            wait_until(lambda pid=pid: not remains_of(pid), "nothing is left of it")  # type: ignore[misc]
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    # Not pytest's own folder: its path may be too long for what some tests want to show, and closed to others.
+    folder = Path(tempfile.mkdtemp(prefix="thane-tests-"))
+    started = Programs(folder)
+    yield started
+    started.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=TIERS, ids=str)
+def tier(request: pytest.FixtureRequest, programs: Programs) -> Tier:
+    """Each tier that this machine has; the others are skipped with the reason."""
+    wanted: Tier = request.param
+    missing = programs.missing(wanted)
+    if missing:
+        pytest.skip(missing)
+    return wanted
+
+
+@pytest.fixture
+async def client(programs: Programs, tier: Tier) -> AsyncIterator[IsolationClient]:
+    connected = programs.client(tier)
+    await connected.start()
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def best(programs: Programs) -> AsyncIterator[IsolationClient]:
+    """A client of the strongest tier there is, for what does not depend on the tier."""
+    for wanted in TIERS:
+        if not programs.missing(wanted):
+            connected = programs.client(wanted)
+            await connected.start()
+            yield connected
+            await connected.close()
+            return
+    pytest.skip("no tier of isolation is to be had here")
