@@ -7,6 +7,7 @@ here, so what is proven is what the owner has signed.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,19 +16,25 @@ import msgspec
 
 from thane.adapters.disk import DataFolder
 from thane.adapters.sqlite import SqliteEngine
-from thane.bootstrap.system import registry
+from thane.bootstrap.system import CHECKS, registry
 from thane.domains.accounts import local_tenant
 from thane.kernel.clock import SystemClock
-from thane.kernel.errors import NotFound
+from thane.kernel.errors import NotFound, Unavailable
 from thane.kernel.ids import IdFactory
+from thane.kernel.jobs.signer import STATE_FILE
 from thane.kernel.ledger.leaf import Leaf
+from thane.kernel.ledger.note import Signer
 from thane.kernel.records import Records
 from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.prepare import Preparer
 from thane.kernel.sealing.keyring import KeyFolder
 from thane.kernel.settings_schema import Settings
+from thane.maintenance.prove import prove
+from thane.maintenance.verify import Report, verify
 
 PAGE = 500
+# The owner signs at least once a second while it runs, and when it ends.
+SIGNED_WITHIN_SECONDS = 5.0
 
 
 class StoreReader:
@@ -63,12 +70,37 @@ class StoreReader:
             raise NotFound(f"nothing happened in a run {run_id}", hint="`thane timeline` shows everything.")
         return rows[::-1]
 
+    @property
+    def vkey(self) -> str:
+        """The public key of the log, as verifiers take it."""
+        return self._signer().verifier.vkey
+
+    def _signer(self) -> Signer:
+        return Signer(self._keys.ledger_name, self._keys.ledger_seed)
+
+    async def prove(self, index: int) -> str:
+        """The proof of an entry under the newest checkpoint; an entry that is not signed yet is waited for."""
+        deadline = time.monotonic() + SIGNED_WITHIN_SECONDS
+        while True:
+            try:
+                return await prove(self._engine, None, self._tenant_id, index)
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+
+    async def verify(self, progress: Callable[[int, int], None]) -> Report:
+        """Check the whole store, up to the checkpoint that the signer keeps outside it."""
+        kept = self._folder.keys / STATE_FILE
+        notes = (kept.read_text(),) if kept.exists() else ()
+        return await verify(self._records, self._signer().verifier, CHECKS, progress, kept=notes)
+
 
 def _row(index: int, leaf: Leaf) -> dict[str, Any]:
-    time = datetime.fromtimestamp(leaf.time / 1_000_000, UTC)
+    at = datetime.fromtimestamp(leaf.time / 1_000_000, UTC)
     return {
         "index": index,
-        "time": time.strftime("%Y-%m-%d %H:%M:%S.%f"),
+        "time": at.strftime("%Y-%m-%d %H:%M:%S.%f"),
         "kind": leaf.kind.value,
         "operation": leaf.operation,
         "outcome": leaf.outcome,

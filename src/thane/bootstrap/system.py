@@ -5,6 +5,7 @@ Nothing below imports this module; hosts are given what it makes.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -46,7 +47,9 @@ from thane.interfaces.http.app import HttpApp
 from thane.interfaces.http.health import Check
 from thane.kernel.clock import Clock, SystemClock, from_us
 from thane.kernel.context import SYSTEM_TENANT
+from thane.kernel.feed import Feed
 from thane.kernel.ids import IdFactory
+from thane.kernel.jobs import Holder, JobRunner, Leases, LedgerSigner, Periodic, Tools
 from thane.kernel.module import Module
 from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.pipeline import Pipeline, Ports
@@ -65,6 +68,7 @@ from thane.maintenance.migrate import migrate
 
 log = logging.getLogger(__name__)
 
+RECONCILE_SECONDS = 2.0
 ENTITIES = (
     *system_module.ENTITIES,
     *accounts_module.ENTITIES,
@@ -73,6 +77,9 @@ ENTITIES = (
     *runs_module.ENTITIES,
     *sandboxes_module.ENTITIES,
 )
+
+# What `thane verify` checks beyond the kernel's own rules.
+CHECKS = (*billing_module.CHECKS,)
 
 
 def registry() -> Registry:
@@ -109,13 +116,20 @@ class System:
             self.folder.unlock()
             raise
         self._wire()
+        await self.signer.check_store_against_state()
         await self._first_use()
         await self.system.register()
+        # What a dead predecessor left open is closed before anything new begins.
+        await self.reconciler.tick()
+        await self.jobs.start()
 
     async def stop(self) -> None:
         """Finish what was begun, sign, leave the folder to others."""
         await self.pipeline.close(self.settings.http.drain_timeout_secs)
         await self.isolation.close()
+        await self.jobs.stop()
+        await self.signer.close()
+        self.feed.close()
         await self.system.leave()
         await self.engine.close()
         self.folder.unlock()
@@ -198,6 +212,9 @@ class System:
             # One process owns the folder, so whoever else is named in an intent is gone.
             is_dead=lambda server_id: server_id != self.server_id,
         )
+        self.feed = Feed(self.engine)
+        self.signer = LedgerSigner(self.engine, self.keys, self.feed)
+        self.jobs = self._jobs()
         self.app = HttpApp(
             self.pipeline,
             max_body_bytes=self.settings.http.max_body_bytes,
@@ -205,6 +222,31 @@ class System:
             metrics=self._render_metrics,
             counted=self.telemetry.http_request,
         )
+
+    def _jobs(self) -> JobRunner:
+        """Everything that happens beside requests."""
+        tools = Tools(self.records, self.clock, self.ids, self.pipeline.as_system)
+        leases = Leases(self.records, self.clock, Holder(server=self._server_name(), boot=self.server_id))
+        parts = self.modules
+        return JobRunner(
+            tools,
+            self.feed,
+            leases,
+            subscriptions=[s for m in parts for s in m.subscriptions],
+            projections=[p for m in parts for p in m.projections],
+            periodic=[
+                *self.signer.periodic(),
+                Periodic(name="heartbeat", seconds=5, run=lambda tools: self.system.beat(), everywhere=True),
+                Periodic(name="key-uses", seconds=10, run=lambda tools: self.accounts.write_uses(), everywhere=True),
+                Periodic(name="reconciler", seconds=RECONCILE_SECONDS, run=lambda tools: self.reconciler.tick()),
+                Periodic(name="artifacts", seconds=600, run=self._sweep_artifacts, everywhere=True),
+                *(p for m in parts for p in m.periodic),
+            ],
+            schedules=[s for m in parts for s in m.schedules],
+        )
+
+    async def _sweep_artifacts(self, tools: Tools) -> None:
+        await asyncio.to_thread(self.executions.artifacts.sweep)
 
     async def _mark_started(self, tenant_id: str, execution_id: str) -> None:
         await self.pipeline.as_system("executions.start", tenant_id, MarkStarted(execution_id=execution_id))
@@ -215,8 +257,11 @@ class System:
     def _isolation(self) -> IsolationClient:
         configured = self.settings.isolation.socket
         path = Path(configured) if configured else self.folder.isolation_socket
-        name = f"{socket.gethostname()}-{sha256(str(self.folder.path).encode()).hexdigest()[:12]}"
-        return IsolationClient(path, self.folder.isolation_log, self._slots(), name)
+        return IsolationClient(path, self.folder.isolation_log, self._slots(), self._server_name())
+
+    def _server_name(self) -> str:
+        """The same for every process that owns this folder, one after the other."""
+        return f"{socket.gethostname()}-{sha256(str(self.folder.path).encode()).hexdigest()[:12]}"
 
     def _server(self) -> Server:
         now = from_us(self.clock.now_us())

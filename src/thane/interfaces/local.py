@@ -116,9 +116,10 @@ class UnixSocket:
         on_event: OnEvent | None = None,
     ) -> Answer:
         sent = _body(body)
+        fields = _headers(sent, headers, on_event)
         try:
-            with short_path(self._path) as name:
-                reader, writer = await asyncio.open_unix_connection(name, limit=MAX_LINE)
+            with short_path(self._path) as short:
+                reader, writer = await asyncio.open_unix_connection(short, limit=MAX_LINE)
         except OSError as fault:
             raise ConnectionFailed(
                 f"nobody answers on {self._path}",
@@ -126,7 +127,7 @@ class UnixSocket:
             ) from fault
         try:
             lines = [f"{method} {path} HTTP/1.1".encode(), b"host: localhost", b"connection: close"]
-            lines += [n + b": " + v for n, v in _headers(sent, headers, on_event)]
+            lines += [name + b": " + value for name, value in fields]
             writer.write(b"\r\n".join(lines) + b"\r\n\r\n" + sent)
             await writer.drain()
             status, found = await _head(reader)

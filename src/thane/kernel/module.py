@@ -32,6 +32,7 @@ class Module(msgspec.Struct, frozen=True, kw_only=True):
     projections: tuple[Any, ...] = ()
     subscriptions: tuple[Any, ...] = ()
     periodic: tuple[Any, ...] = ()
+    schedules: tuple[Any, ...] = ()
     counters: tuple[Any, ...] = ()
     retention: tuple[Retention, ...] = ()
     health: dict[str, Callable[[], Awaitable[None]]] = {}

@@ -153,7 +153,9 @@ async def test_an_act_that_breaks_off_is_asked_after(house: House) -> None:
     assert await kinds(house) == [("intent", None), ("outcome", "failed")]
 
 
-async def test_what_nobody_knows_is_left_to_the_reconciler(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_knows_is_left_to_the_reconciler(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(outside, "ASK_SECONDS", (0.0, 0.0))
     house.world.fail = Broken("gone")
 

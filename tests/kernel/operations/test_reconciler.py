@@ -33,7 +33,11 @@ async def crash(house: House, point: str) -> None:
     asked = asyncio.create_task(house.ask("deeds.do", {"what": "dig"}, idempotency_key="k1"))
     for _ in range(500):
         opened = await house.records.across(OpenIntent)
-        reached = {"before act": bool(opened), "in act": bool(world.running), "before settle": bool(world.done)}
+        reached = {
+            "before act": bool(opened),
+            "in act": bool(world.running),
+            "before settle": bool(world.done),
+        }
         if opened and reached[point]:
             break
         await asyncio.sleep(0.005)
@@ -53,9 +57,7 @@ async def crash(house: House, point: str) -> None:
 
 async def restarted(tmp_path: Path, world: World, **more: Any) -> House:
     world.go.set()
-    return await House.build(
-        tmp_path, world=world, server_id="srv_2", dead=frozenset({"srv_1"}), **more
-    )
+    return await House.build(tmp_path, world=world, server_id="srv_2", dead=frozenset({"srv_1"}), **more)
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,7 @@ def test_an_example_that_needs_nothing_known_or_itself_is_refused() -> None:
         operations.check()
     circle = Operations()
     circle.bind(object(), declare(example=Example(before=("things.pong",))))
-    circle.bind(
-        object(), declare(name="things.pong", http=None, example=Example({"x": ["$things.ping/id"]}))
-    )
+    circle.bind(object(), declare(name="things.pong", http=None, example=Example({"x": ["$things.ping/id"]})))
     with pytest.raises(RefusedDeclaration, match="needs it in turn"):
         circle.check()
 

@@ -90,7 +90,9 @@ def test_a_body_that_is_no_object_is_told_so(operations: Operations, body: bytes
 
 
 def test_what_stands_in_the_path_may_not_stand_in_the_body(operations: Operations) -> None:
-    found = faults(operations, "notes.rename", b'{"title": "x", "note_id": "nte_2"}', path={"note_id": "nte_1"})
+    found = faults(
+        operations, "notes.rename", b'{"title": "x", "note_id": "nte_2"}', path={"note_id": "nte_1"}
+    )
     assert found == {"/note_id": ("unknown", "stands in the path already")}
 
 

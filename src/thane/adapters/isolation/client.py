@@ -58,6 +58,7 @@ class IsolationClient:
         self._program_arguments = program_arguments
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._start_seconds = _START_SECONDS
 
     # -- connecting ----------------------------------------------------------------------
 
@@ -75,7 +76,7 @@ class IsolationClient:
     async def _connect(self) -> Connection:
         """Connect, starting the program when nobody listens. A program that is just ending is waited out."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _START_SECONDS
+        deadline = loop.time() + self._start_seconds
         started = False
         while loop.time() < deadline:
             try:
@@ -96,7 +97,7 @@ class IsolationClient:
                     f"the isolation program cannot be started or reached: {error}"
                 ) from error
             await asyncio.sleep(_START_PAUSE)
-        message = f"the isolation program did not answer on {self._socket_path} within {_START_SECONDS:g} s"
+        message = f"the isolation program did not answer on {self._socket_path} within {self._start_seconds:g} s"
         raise IsolationUnavailable(f"{message}: {self._log_end()}", hint=f"Read its log, {self._log_path}.")
 
     def _launch(self) -> None:

@@ -14,8 +14,11 @@ from typing import Any
 
 import msgspec
 
+from thane.kernel.answers import encode
 from thane.kernel.clock import EPOCH, MICROSECOND
-from thane.kernel.money import CONTEXT
+from thane.kernel.errors import Invalid
+from thane.kernel.money import CONTEXT, ZERO, fits
+from thane.kernel.records.rows import trimmed
 from thane.kernel.records.schema import FieldSchema, Kind
 
 Codec = Callable[[Any], Any]
@@ -29,11 +32,15 @@ SQL_TYPES = {
     Kind.JSON: "TEXT",
     Kind.BYTES: "BLOB",
 }
-_json_encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 def encode_decimal(value: Decimal, precision: int = 36, scale: int = 18) -> str:
-    """`1` and the scaled digits for values from zero up; `0` and their complement below: text order is value order."""
+    """`1` and the scaled digits for values from zero up; `0` and their complement below.
+
+    So the order of the texts is that of the values. Invalid for what would be cut.
+    """
+    if not fits(value, precision, scale):
+        raise Invalid(f"{value} does not fit into {precision} digits with {scale} after the point")
     scaled = int(CONTEXT.scaleb(value, scale))
     if scaled >= 0:
         return f"1{scaled:0{precision}d}"
@@ -42,13 +49,18 @@ def encode_decimal(value: Decimal, precision: int = 36, scale: int = 18) -> str:
 
 def decode_decimal(text: str, precision: int = 36, scale: int = 18) -> Decimal:
     """The reverse, without trailing zeros."""
+    return from_scaled(scaled_of(text, precision), scale)
+
+
+def scaled_of(text: str, precision: int) -> int:
+    """The stored decimal as a whole number of its smallest unit."""
     scaled = int(text[1:])
-    if text[0] == "0":
-        scaled -= 10**precision
-    value = CONTEXT.scaleb(Decimal(scaled), -scale).normalize(CONTEXT)
-    exponent = value.as_tuple().exponent
-    # Never in scientific form: 50, not 5E+1.
-    return CONTEXT.quantize(value, Decimal(1)) if isinstance(exponent, int) and exponent > 0 else value
+    return scaled - 10**precision if text[0] == "0" else scaled
+
+
+def from_scaled(scaled: int, scale: int) -> Decimal:
+    """The reverse of `scaled_of`."""
+    return trimmed(CONTEXT.scaleb(Decimal(scaled), -scale)) if scaled else ZERO
 
 
 def encoder(field: FieldSchema) -> Codec | None:
@@ -62,7 +74,7 @@ def encoder(field: FieldSchema) -> Codec | None:
             precision, scale = field.precision, field.scale
             return lambda v: encode_decimal(v, precision, scale)
         case Kind.JSON:
-            return lambda v: _json_encode(v).decode()
+            return lambda v: encode(v).decode()
         case Kind.TEXT if field.choices:
             return lambda v: v.value if isinstance(v, Enum) else v
         case Kind.BOOLEAN:
@@ -92,8 +104,7 @@ def decoder(field: FieldSchema) -> Codec | None:
 
 
 def _json_decoder(python_type: Any) -> Codec:
-    decode = msgspec.json.Decoder(python_type, strict=False).decode
-    return decode
+    return msgspec.json.Decoder(python_type, strict=False).decode
 
 
 def column_type(field: FieldSchema) -> str:

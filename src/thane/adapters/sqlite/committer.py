@@ -10,7 +10,7 @@ order of commits is the order of submission.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -26,6 +26,8 @@ T = TypeVar("T")
 BATCH_MOST = 512
 # Rows in one write set past which the loop should not do it.
 INLINE_ROWS = 64
+# Bytes of bodies and details in a batch past which the same holds.
+INLINE_BYTES = 1 << 20
 RIDE_SECONDS = 0.5
 QUEUE_MOST = 20_000
 RIDERS_MOST = 50_000
@@ -49,9 +51,11 @@ class Committer:
         self._idle = asyncio.Event()
         self._idle.set()
         self.dropped_riders = 0
+        self._closed = False
 
     async def commit(self, write_set: WriteSet) -> Committed:
         """Queue and wait. Unavailable when the queue is full: memory must not grow without end."""
+        self._refuse_closed()
         if len(self._pending) >= QUEUE_MOST:
             raise Unavailable("the store cannot keep up", retry_after=1)
         future: asyncio.Future[Committed] = self._loop.create_future()
@@ -61,7 +65,7 @@ class Committer:
 
     def ride(self, write_set: WriteSet) -> None:
         """Take along with the next batch, half a second from now at the latest."""
-        if len(self._riders) >= RIDERS_MOST:
+        if self._closed or len(self._riders) >= RIDERS_MOST:
             self.dropped_riders += 1
             return
         self._riders.append(write_set)
@@ -69,14 +73,27 @@ class Committer:
             self._ride_timer = self._loop.call_later(RIDE_SECONDS, self._ride_now)
 
     async def exclusively(self, work: Callable[[], T]) -> T:
-        """Run `work` in the writer's thread with the write connection, between two batches."""
+        """Run `work` in the writer's thread with the write connection, between two batches.
+
+        What SQLite reports in it is raised as Thane's.
+        """
+        self._refuse_closed()
+
+        def patiently() -> T:
+            self._writer.connection.set_busy_timeout(BUSY_MS)
+            try:
+                return work()
+            except apsw.Error as error:
+                raise commit_failed(error) from error
+
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.append((work, future))
+        self._jobs.append((patiently, future))
         self._schedule()
         return await future
 
     async def close(self) -> None:
-        """Commit what was submitted, riders too, and end the thread."""
+        """Commit what was submitted, riders too, and end the thread. What comes later is refused."""
+        self._closed = True
         self._ride_now()
         while self._scheduled or self._busy or self._pending or self._jobs or self._riders:
             self._idle.clear()
@@ -85,6 +102,10 @@ class Committer:
         if self._ride_timer is not None:
             self._ride_timer.cancel()
         self._thread.shutdown(wait=True)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Unavailable("the store is being closed; nothing was written", retry_after=1)
 
     # -- inner ----------------------------------------------------------------------------
 
@@ -115,44 +136,44 @@ class Committer:
             return
         write_sets = [w for w, _ in batch] + riders
         durable = self._durable or any(w.durable for w in write_sets)
-        large = sum(len(w.changes) for w in write_sets) > INLINE_ROWS * 4 or any(
-            len(w.changes) > INLINE_ROWS for w in write_sets
-        )
 
         def done(result: Any) -> None:
             self._answer(batch, result)
 
-        if not durable and not large:
+        if not durable and not _is_large(write_sets):
             self._writer.connection.set_busy_timeout(0)
             try:
                 result: Any = self._writer.apply(write_sets, durable=False)
             except apsw.BusyError:
                 pass  # the file is locked: the thread waits for it
             except Exception as error:  # noqa: BLE001  (handed to everyone who waits)
-                done(error)
-                self._go_on()
+                self._finish(done, error)
                 return
             else:
-                done(result)
-                self._go_on()
+                self._finish(done, result)
                 return
         self._in_thread(lambda: self._patiently(write_sets, durable), done)
+
+    def _finish(self, done: Callable[[Any], None], result: Any) -> None:
+        """Answer, and go on whatever the answer's reader does."""
+        try:
+            done(result)
+        finally:
+            self._go_on()
 
     def _patiently(self, write_sets: list[WriteSet], durable: bool) -> tuple[list[Answer], int]:
         self._writer.connection.set_busy_timeout(BUSY_MS)
         try:
             return self._writer.apply(write_sets, durable=durable)
         except apsw.BusyError as error:
-            failure = commit_failed(error)
-            return [failure] * len(write_sets), 0
+            return [commit_failed(error) for _ in write_sets], 0
 
     def _in_thread(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         self._busy = True
 
         def finished(result: Any) -> None:
             self._busy = False
-            done(result)
-            self._go_on()
+            self._finish(done, result)
 
         def run() -> None:
             try:
@@ -179,6 +200,19 @@ class Committer:
             _settle(future, answer)
         if appended:
             self._appended(appended)
+
+
+def _is_large(write_sets: Sequence[WriteSet]) -> bool:
+    """Whether the loop should not do it itself."""
+    rows = size = 0
+    for write_set in write_sets:
+        own = len(write_set.changes) + len(write_set.increments)
+        if own > INLINE_ROWS:
+            return True
+        rows += own
+        if write_set.draft is not None:
+            size += sum(map(len, write_set.draft.bodies)) + len(write_set.draft.details or b"")
+    return rows > INLINE_ROWS * 4 or size > INLINE_BYTES
 
 
 def _settle(future: asyncio.Future[Any], result: Any) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from thane.adapters.sqlite.aggregates import measure_sql
 from thane.adapters.sqlite.codecs import Codec, decoder, encoder
 from thane.kernel.records.engine import Hop, Measure, Stored
 from thane.kernel.records.predicate import Order, Predicate, Shape
@@ -21,6 +22,14 @@ CACHED_SHAPES = 500
 _OPERATORS = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 
+class Update(NamedTuple):
+    """An UPDATE of the fields at these places, the version, salt and entry, and these blind indexes."""
+
+    text: str
+    fields: tuple[int, ...]
+    blind: tuple[str, ...]
+
+
 class Table:
     """One schema's compiled statements."""
 
@@ -29,6 +38,8 @@ class Table:
         self.name = schema.table
         self.encoders: list[Codec | None] = [encoder(f) for f in schema.fields]
         self._by_field = {f.name: e for f, e in zip(schema.fields, self.encoders, strict=True)}
+        self._by_field["version"] = None
+        self._updates: dict[frozenset[str], Update] = {}
         self._texts: dict[Any, str] = {}
         self._binders: dict[Shape, list[Callable[[Any], Any] | None]] = {}
 
@@ -47,7 +58,7 @@ class Table:
 
     @cached_property
     def load(self) -> Callable[[Sequence[Any]], Stored]:
-        """A row of `columns` as a Stored: one generated expression, since it runs for every row of every list."""
+        """A row of `columns` as a Stored: one generated expression, for it runs for each row of each list."""
         scope: dict[str, Any] = {"make": self.schema.make, "Stored": Stored}
         parts = []
         for i, field in enumerate(self.schema.fields):
@@ -61,18 +72,21 @@ class Table:
                 )
         n = len(self.schema.fields)
         tail = f"r[{n + 1}], r[{n + 2}]" if self.schema.history else "None, None"
-        made: Callable[[Sequence[Any]], Stored] = eval(  # noqa: S307  (names and positions only, nothing from outside)
+        # Names and positions only; nothing in it comes from outside.
+        made: Callable[[Sequence[Any]], Stored] = eval(  # noqa: S307
             f"lambda r: Stored(make(({', '.join(parts)},), r[{n}]), {tail})", scope
         )
         return made
 
-    def dump(self, record: Any) -> list[Any]:
-        """A record's values as SQLite's, in field order, then its version."""
-        read = self.schema.read
+    def dump(self, record: Any, fields: Sequence[int] | None = None) -> list[Any]:
+        """A record's values as SQLite's, of all fields or those at these places, then its version."""
+        read, encoders = self.schema.read, self.encoders
         assert read is not None
-        row = [
-            v if e is None or v is None else e(v) for v, e in zip(read(record), self.encoders, strict=True)
-        ]
+        values = read(record)
+        row = []
+        for i in range(len(values)) if fields is None else fields:
+            value, encode = values[i], encoders[i]
+            row.append(value if encode is None or value is None else encode(value))
         row.append(record.version)
         return row
 
@@ -88,10 +102,29 @@ class Table:
         columns = ", ".join(f'"{n}"' for n in names)
         return f'INSERT INTO "{self.name}" ({columns}) VALUES ({", ".join("?" * len(names))})'
 
+    def update(self, changed: frozenset[str] | None) -> Update:
+        """The statement for a change of these fields: indexes of the others are then left alone."""
+        wanted = self._all if changed is None else changed
+        known = self._updates.get(wanted)
+        if known is None:
+            if len(self._updates) > CACHED_SHAPES:
+                self._updates.clear()
+            known = self._updates[wanted] = self._update(wanted)
+        return known
+
     @cached_property
-    def update(self) -> str:
-        names = [*self.schema.names, "version", *self.hidden]
-        return f'UPDATE "{self.name}" SET {", ".join(f"{_q(n)} = ?" for n in names)} WHERE "id" = ? AND "version" = ?{self._scope}'
+    def _all(self) -> frozenset[str]:
+        return frozenset(self.schema.names)
+
+    def _update(self, changed: frozenset[str]) -> Update:
+        fields = tuple(i for i, f in enumerate(self.schema.fields) if f.name in changed)
+        blind = tuple(f.name for f in self.schema.fields if f.blind_index and f.name in changed)
+        names = [self.schema.fields[i].name for i in fields]
+        names += ["version", *(("_salt", "_entry") if self.schema.history else ())]
+        names += [f"{n}_blind" for n in blind]
+        settings = ", ".join(f"{_q(n)} = ?" for n in names)
+        text = f'UPDATE "{self.name}" SET {settings} WHERE "id" = ? AND "version" = ?{self._scope}'
+        return Update(text, fields, blind)
 
     @cached_property
     def delete(self) -> str:
@@ -125,19 +158,13 @@ class Table:
     def aggregate(
         self, where: Predicate | None, by: tuple[str, ...], measures: Mapping[str, Measure], scoped: bool
     ) -> str:
-        figures = [self._measure(m) for m in measures.values()]
+        figures = [
+            measure_sql(m, None if m.field is None else self._known(m.field)) for m in measures.values()
+        ]
         groups = ", ".join(_q(name) for name in by)
-        text = f'SELECT {", ".join([*(_q(b) for b in by), *figures])} FROM "{self.name}"{self.condition(where, scoped)}'
+        columns = ", ".join([*(_q(b) for b in by), *figures])
+        text = f'SELECT {columns} FROM "{self.name}"{self.condition(where, scoped)}'
         return f"{text} GROUP BY {groups} ORDER BY {groups}" if by else text
-
-    def _measure(self, measure: Measure) -> str:
-        if measure.field is None:
-            return "count(*)"
-        column = _q(self._known(measure.field).name)
-        decimal = self.schema.by_name[measure.field].kind is Kind.DECIMAL
-        if measure.function in ("sum", "avg") and decimal:
-            return f"decimal_{measure.function}({column})"
-        return f"{measure.function}({column})"
 
     def search(self, where: Predicate | None, scoped: bool) -> str:
         columns = ", ".join(f"t.{c.strip()}" for c in self.columns.split(","))
@@ -145,7 +172,8 @@ class Table:
         extra = f" AND {condition}" if condition else ""
         return (
             f'SELECT {columns} FROM "{self.name}" AS t WHERE t._rowid IN '
-            f'(SELECT rowid FROM "{self.name}_text" WHERE "{self.name}_text" MATCH ?){extra} ORDER BY t."id" DESC LIMIT ?'
+            f'(SELECT rowid FROM "{self.name}_text" WHERE "{self.name}_text" MATCH ?){extra} '
+            'ORDER BY t."id" DESC LIMIT ?'
         )
 
     # -- conditions ---------------------------------------------------------------------
@@ -187,7 +215,10 @@ class Table:
         if kind == "notnull":
             return f"{column} IS NOT NULL"
         if kind == "in":
-            return f"{column} IN ({', '.join('?' * shape[2])})" if shape[2] else "0"
+            # In none: false, but for NULL unknown, so that `not` is as with the other comparisons.
+            return (
+                f"{column} IN ({', '.join('?' * shape[2])})" if shape[2] else f"({column} IS NULL AND NULL)"
+            )
         if kind == "prefix":
             return f"({column} >= ? AND {column} < ?)"
         if kind == "substring":
@@ -197,11 +228,12 @@ class Table:
         return f"{column} {_OPERATORS[kind]} ?"
 
     def _row_values(self, keys: tuple[tuple[str, bool, bool], ...]) -> str:
-        """`(a, b) > (?, ?)` where all keys go one way and none can be NULL: an index serves it. Else nothing."""
+        """`(a, b) > (?, ?)` if all keys go one way and none can be NULL: an index serves it. Else nothing."""
         names = [name for name, *_ in keys]
         if len({descending for _, descending, _ in keys}) > 1 or any(self._known(n).nullable for n in names):
             return ""
-        return f"({', '.join(map(_q, names))}) {'<' if keys[0][1] else '>'} ({', '.join('?' * len(keys))})"
+        operator = "<" if keys[0][1] else ">"
+        return f"({', '.join(map(_q, names))}) {operator} ({', '.join('?' * len(keys))})"
 
     def _binder_list(self, shape: Shape) -> list[Callable[[Any], Any] | None]:
         kind = shape[0]
@@ -253,12 +285,13 @@ def traverse(tables: Mapping[str, Table], start: Schema, hops: Sequence[Hop]) ->
     for hop in hops:
         if hop.forward:
             end = tables[hop.schema.table]
-            inner = f'SELECT "id" FROM "{end.name}" WHERE {_q(hop.field)} IN ({inner}) AND {_tenant_of(hop.schema)} = ?'
+            scope = f"{_tenant_of(hop.schema)} = ?"
+            inner = f'SELECT "id" FROM "{end.name}" WHERE {_q(hop.field)} IN ({inner}) AND {scope}'
         else:
             target = str(hop.schema.by_name[hop.field].references)
             end = tables[target]
-            scope = f" AND {_tenant_of(end.schema)} = ?"
-            inner = f'SELECT "id" FROM "{target}" WHERE "id" IN (SELECT {_q(hop.field)} FROM "{hop.schema.table}" WHERE "id" IN ({inner})){scope}'
+            inner = f'SELECT {_q(hop.field)} FROM "{hop.schema.table}" WHERE "id" IN ({inner})'
+            inner = f'SELECT "id" FROM "{target}" WHERE "id" IN ({inner}) AND {_tenant_of(end.schema)} = ?'
     return f'SELECT {end.columns} FROM "{end.name}" WHERE "id" IN ({inner}) ORDER BY "id" LIMIT ?', end
 
 
@@ -271,12 +304,23 @@ class _Several(list[Any]):
 
 
 def _prefix_range(text: str) -> _Several:
-    """`x >= text AND x < successor`, which an index serves and LIKE would not."""
-    return _Several([text, text + "\U0010ffff"])
+    """`x >= text AND x < successor`, which an index serves and LIKE would not.
+
+    The successor is the text with its last character replaced by the next one that there
+    is. Where none is left, the upper end is a BLOB: to SQLite every text is below it.
+    """
+    head = text.rstrip("\U0010ffff")
+    if not head:
+        return _Several([text, b""])
+    code = ord(head[-1]) + 1
+    return _Several([text, head[:-1] + chr(0xE000 if code == 0xD800 else code)])
 
 
 def _keyset(keys: tuple[tuple[str, bool, bool], ...]) -> str:
-    """Rows after a position, key by key: `a > ? OR (a = ? AND (b > ? …))`. NULL is below everything, as SQLite orders it."""
+    """Rows after a position, key by key: `a > ? OR (a = ? AND (b > ? …))`.
+
+    NULL is below everything, as SQLite orders it.
+    """
     name, descending, null = keys[0]
     column = _q(name)
     if null:

@@ -5,27 +5,28 @@ A connection is used by one thread at a time. Nothing else opens the file.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import apsw
 import msgspec
 
-from thane.adapters.sqlite.codecs import decode_decimal, encode_decimal
+from thane.adapters.sqlite.aggregates import ExactAverage, ExactSum
 from thane.kernel.errors import (
     ConnectionFailed,
     Corrupt,
     DatabaseError,
+    Invalid,
     QueryFailed,
     StorageFull,
     TransactionFailed,
     Unavailable,
 )
-from thane.kernel.money import CONTEXT
 from thane.kernel.records.predicate import json_contains
 
 BUSY_MS = 5000
+# What a write-ahead log that grew beyond it is cut back to when it begins anew.
+WAL_KEPT_BYTES = 16 << 20
 # Applied when the background checkpoints cannot keep up: 64 MB of 4 KB pages.
 AUTOCHECKPOINT_PAGES = 16_000
 _decode = msgspec.json.Decoder().decode
@@ -34,15 +35,18 @@ _decode = msgspec.json.Decoder().decode
 def connect(path: Path, *, readonly: bool = False, vfs: str | None = None) -> apsw.Connection:
     """A tuned connection; ConnectionFailed or Corrupt with the reason."""
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection: apsw.Connection | None = None
     try:
         connection = apsw.Connection(str(path), flags=flags, vfs=vfs, statementcachesize=256)
         connection.set_busy_timeout(BUSY_MS)
         _tune(connection, readonly)
     except apsw.Error as error:
+        if connection is not None:
+            connection.close(True)
         raise opening_failed(path, error) from error
     connection.create_scalar_function("json_contains", _json_contains, 2, deterministic=True)
-    connection.create_aggregate_function("decimal_sum", lambda: (_Decimals(), _step, _sum))
-    connection.create_aggregate_function("decimal_avg", lambda: (_Decimals(), _step, _avg))
+    connection.create_aggregate_function("exact_sum", ExactSum, 2)
+    connection.create_aggregate_function("exact_avg", ExactAverage, 2)
     return connection
 
 
@@ -52,6 +56,7 @@ def _tune(connection: apsw.Connection, readonly: bool) -> None:
         "temp_store": 2,
         "cache_size": -32_000,
         "mmap_size": 268_435_456,
+        "journal_size_limit": WAL_KEPT_BYTES,
         "case_sensitive_like": None,
     }
     if not readonly:
@@ -68,28 +73,9 @@ def _tune(connection: apsw.Connection, readonly: bool) -> None:
             raise ConnectionFailed(f"SQLite did not take {name} = {value}: it says {found}")
 
 
-def _json_contains(document: str | None, wanted: str) -> int | None:
+def _json_contains(*args: Any) -> int | None:
+    document, wanted = args
     return None if document is None else int(json_contains(_decode(document), _decode(wanted)))
-
-
-class _Decimals:
-    def __init__(self) -> None:
-        self.total = Decimal(0)
-        self.count = 0
-
-
-def _step(state: _Decimals, value: Any) -> None:
-    if value is not None:
-        state.total = CONTEXT.add(state.total, decode_decimal(value))
-        state.count += 1
-
-
-def _sum(state: _Decimals) -> str | None:
-    return encode_decimal(state.total) if state.count else None
-
-
-def _avg(state: _Decimals) -> str | None:
-    return encode_decimal(CONTEXT.divide(state.total, Decimal(state.count))) if state.count else None
 
 
 def opening_failed(path: Path, error: apsw.Error) -> DatabaseError:
@@ -105,12 +91,14 @@ def opening_failed(path: Path, error: apsw.Error) -> DatabaseError:
     return _general(error, f"{path}: {error}")
 
 
-def query_failed(error: apsw.Error) -> DatabaseError | Unavailable:
+def query_failed(error: apsw.Error) -> DatabaseError | Unavailable | Invalid:
     """What an error while reading means."""
     if isinstance(error, apsw.CorruptError):
         return Corrupt(f"the store is damaged: {error}")
     if isinstance(error, apsw.BusyError):
         return Unavailable("another program holds the store's lock", retry_after=1)
+    if isinstance(error, apsw.TooBigError):
+        return Invalid(f"the query or its values are too large for the store: {error}")
     return QueryFailed(f"the store refused a query: {error}")
 
 

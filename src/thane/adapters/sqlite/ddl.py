@@ -26,12 +26,12 @@ LEDGER = (
     # Number 0 is the root log; a tenant's log gets the next number with the tenant's first entry.
     "CREATE TABLE IF NOT EXISTS thane_logs (number INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL UNIQUE)",
     # id = log number << 40 | index; the leaf as text, byte for byte what was hashed.
-    "CREATE TABLE IF NOT EXISTS thane_entries (id INTEGER PRIMARY KEY, leaf TEXT NOT NULL, hash BLOB NOT NULL, "
-    "heads TEXT, bodies BLOB, details BLOB)",
-    "CREATE TABLE IF NOT EXISTS thane_tiles (log INTEGER NOT NULL, level INTEGER NOT NULL, n INTEGER NOT NULL, "
-    "data BLOB NOT NULL, PRIMARY KEY (log, level, n)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS thane_checkpoints (log INTEGER NOT NULL, size INTEGER NOT NULL, note TEXT NOT NULL, "
-    "PRIMARY KEY (log, size)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS thane_entries (id INTEGER PRIMARY KEY, leaf TEXT NOT NULL, "
+    "hash BLOB NOT NULL, heads TEXT, bodies BLOB, details BLOB)",
+    "CREATE TABLE IF NOT EXISTS thane_tiles (log INTEGER NOT NULL, level INTEGER NOT NULL, "
+    "n INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (log, level, n)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS thane_checkpoints (log INTEGER NOT NULL, size INTEGER NOT NULL, "
+    "note TEXT NOT NULL, PRIMARY KEY (log, size)) WITHOUT ROWID",
     "INSERT OR IGNORE INTO thane_logs (number, tenant_id) VALUES (0, '')",
 )
 
@@ -48,7 +48,9 @@ def render(steps: Sequence[Step]) -> list[str]:
                 if schema.text_fields:
                     statements.append(f'DROP TABLE "{schema.table}_text"')
             case AddField(schema, field):
-                statements.append(f'ALTER TABLE "{schema.table}" ADD COLUMN {_column(field)}')
+                statements.append(
+                    f'ALTER TABLE "{schema.table}" ADD COLUMN {_column(field)}{_default(field)}'
+                )
                 if field.blind_index:
                     statements.append(f'ALTER TABLE "{schema.table}" ADD COLUMN "{field.name}_blind" BLOB')
             case DropField(schema, field):
@@ -73,9 +75,9 @@ def _create(schema: Schema) -> list[str]:
         words = ", ".join(f'"{name}"' for name in schema.text_fields)
         return [
             f'CREATE TABLE "{schema.table}" ({", ".join(columns)})',
-            # The words come analysed: FTS5 only splits them at spaces. Contentless: no second copy of the text.
-            f"CREATE VIRTUAL TABLE \"{schema.table}_text\" USING fts5({words}, content='', contentless_delete=1, "
-            "tokenize=\"unicode61 remove_diacritics 0 tokenchars '_'\")",
+            # The words come analysed, FTS5 only splits them. Contentless: no second copy of the text.
+            f"CREATE VIRTUAL TABLE \"{schema.table}_text\" USING fts5({words}, content='', "
+            "contentless_delete=1, tokenize=\"unicode61 remove_diacritics 0 tokenchars '_'\")",
             f'INSERT INTO "{schema.table}_text" ("{schema.table}_text", rank) VALUES (\'secure-delete\', 1)',
         ]
     columns.append('PRIMARY KEY ("id")')
@@ -94,6 +96,14 @@ def _column(field: FieldSchema) -> str:
         if field.on_delete is OnDelete.CASCADE:
             text += " ON DELETE CASCADE"
     return text
+
+
+def _default(field: FieldSchema) -> str:
+    """What the rows that are there get in a new field."""
+    if field.nullable or field.default is None:
+        return ""
+    encode = encoder(field)
+    return f" DEFAULT {_literal(field.default if encode is None else encode(field.default))}"
 
 
 def _index(schema: Schema, index: IndexSchema) -> str:
@@ -128,8 +138,10 @@ def _constant(schema: Schema, where: Predicate) -> str:
     if kind not in ("=", "!=", "in"):
         raise TypeError(f"{schema.table}: a partial index cannot have the condition {kind!r}")
     encode = encoder(schema.by_name[shape[1]])
-    words = [_literal(v if encode is None else encode(v)) for v in values]
-    return f"{column} {'<>' if kind == '!=' else 'IN' if kind == 'in' else '='} {'(' if kind == 'in' else ''}{', '.join(words)}{')' if kind == 'in' else ''}"
+    words = ", ".join(_literal(v if encode is None else encode(v)) for v in values)
+    if kind == "in":
+        return f"{column} IN ({words})"
+    return f"{column} {'<>' if kind == '!=' else '='} {words}"
 
 
 def _count(shape: tuple[object, ...]) -> int:
@@ -140,5 +152,7 @@ def _count(shape: tuple[object, ...]) -> int:
 
 def _literal(value: object) -> str:
     if isinstance(value, int):
-        return str(value)
+        return str(int(value))
+    if isinstance(value, bytes):
+        return f"X'{value.hex()}'"
     return "'" + str(value).replace("'", "''") + "'"

@@ -7,7 +7,7 @@ statement and its values together. It must not decide anything of the records' r
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,16 +16,17 @@ import apsw
 
 from thane.adapters.sqlite import compile as compiler
 from thane.adapters.sqlite import trees
+from thane.adapters.sqlite.aggregates import measure_decoder
 from thane.adapters.sqlite.codecs import decoder
 from thane.adapters.sqlite.committer import Committer
 from thane.adapters.sqlite.compile import Table
-from thane.adapters.sqlite.connection import commit_failed, connect
+from thane.adapters.sqlite.connection import AUTOCHECKPOINT_PAGES, commit_failed, connect
 from thane.adapters.sqlite.ddl import LEDGER, render
 from thane.adapters.sqlite.reader import Observe, Reader
 from thane.adapters.sqlite.text import match_text
 from thane.adapters.sqlite.writer import Writer
 from thane.kernel.clock import Clock
-from thane.kernel.errors import MigrationFailed
+from thane.kernel.errors import MigrationFailed, NotFound, ThaneError
 from thane.kernel.ledger.tree import FullTileReader, LeafHashReader
 from thane.kernel.records.engine import (
     Committed,
@@ -43,7 +44,9 @@ from thane.kernel.records.steps import Step
 from thane.kernel.records.text import TextQuery
 
 T = TypeVar("T")
-WAL_CHECKPOINT_BYTES = 4 << 20
+# Pages (4 KB) in the write-ahead log from which it is copied back in the background.
+WAL_CHECKPOINT_PAGES = 1024
+log = logging.getLogger(__name__)
 
 
 class SqliteEngine:
@@ -71,7 +74,9 @@ class SqliteEngine:
         self._vfs = vfs
         self._tables = {s.table: Table(s) for s in registry.all()}
         self._wakers: list[Callable[[], None]] = []
-        self._checkpointing: asyncio.Future[None] | None = None
+        self._shrinking: asyncio.Task[None] | None = None
+        self.wal_pages = 0
+        self._shrink_at = WAL_CHECKPOINT_PAGES
 
     async def open(self) -> None:
         if self._readonly:
@@ -83,13 +88,15 @@ class SqliteEngine:
             for statement in LEDGER:
                 connection.execute(statement)
             connection.execute("COMMIT")
+            self._reader = Reader(self.path, self._observe, self._vfs)
         except apsw.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            connection.close()
+            connection.close(True)
             raise commit_failed(error) from error
+        except ThaneError:
+            connection.close(True)
+            raise
+        connection.set_wal_hook(self._count_wal)
         self._writer = Writer(connection, self._tables, self._clock)
-        self._reader = Reader(self.path, self._observe, self._vfs)
         self._committer = Committer(self._writer, durable=self._durable, appended=self._appended)
 
     async def close(self) -> None:
@@ -97,8 +104,8 @@ class SqliteEngine:
             self._reader.close()
             return
         await self._committer.close()
-        if self._checkpointing is not None:
-            await self._checkpointing
+        if self._shrinking is not None:
+            await self._shrinking
         self._reader.close()
         self._writer.connection.close()
 
@@ -107,21 +114,21 @@ class SqliteEngine:
     async def apply_steps(self, steps: Sequence[Step], digest: str) -> None:
         def work() -> None:
             connection = self._writer.connection
-            connection.execute("BEGIN IMMEDIATE")
             statement = ""
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 for statement in render(steps):
                     connection.execute(statement)
                 connection.execute(
                     "INSERT OR REPLACE INTO thane_meta (key, value) VALUES ('schema', ?)", (digest,)
                 )
                 connection.execute("COMMIT")
-            except apsw.Error as error:
+            except (apsw.Error, ThaneError, TypeError, ValueError) as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                raise MigrationFailed(f"{error} in: {statement}") from error
+                raise MigrationFailed(f"{error} in: {statement or 'the steps'}") from error
 
-        await self._committer.exclusively(work)
+        await self._writes().exclusively(work)
 
     async def schema_digest(self) -> str | None:
         rows = await self._reader.rows(
@@ -165,7 +172,7 @@ class SqliteEngine:
         sql = table.aggregate(selection.where, by, measures, selection.tenant_id is not None)
         rows = await self._reader.rows(sql, self._scope_and_values(table, selection), table.name, "aggregate")
         decode = [decoder(selection.schema.by_name[name]) for name in by]
-        decode += [_measure_decoder(selection.schema, m) for m in measures.values()]
+        decode += [measure_decoder(m, selection.schema) for m in measures.values()]
         names = [*by, *measures]
         return [
             {n: v if d is None or v is None else d(v) for n, d, v in zip(names, decode, row, strict=True)}
@@ -191,36 +198,60 @@ class SqliteEngine:
 
     # -- writes ---------------------------------------------------------------------------
 
+    def _writes(self) -> Committer:
+        if self._readonly:
+            raise TypeError("this store is open for reading only, beside its owner")
+        return self._committer
+
     async def commit(self, write_set: WriteSet) -> Committed:
         if self._readonly:
             raise TypeError("this store was opened read-only")
-        return await self._committer.commit(write_set)
+        return await self._writes().commit(write_set)
 
     def ride(self, write_set: WriteSet) -> None:
-        self._committer.ride(write_set)
+        self._writes().ride(write_set)
 
     def _appended(self, count: int) -> None:
         del count
         for callback in list(self._wakers):
-            callback()
+            try:
+                callback()
+            except Exception:
+                log.exception("a reader of the feed failed when it was woken")
         self._bound_wal()
 
+    # -- the write-ahead log --------------------------------------------------------------
+
+    def _count_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        """Called after each commit, in its thread. The file keeps its size: only this says how full it is."""
+        self.wal_pages = pages
+        if pages > AUTOCHECKPOINT_PAGES:  # the background cannot keep up
+            connection.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return apsw.SQLITE_OK
+
     def _bound_wal(self) -> None:
-        """Copy the write-ahead log back in the background once it is large, so that no commit has to."""
-        if self._checkpointing is not None and not self._checkpointing.done():
-            return
+        if self.wal_pages < WAL_CHECKPOINT_PAGES:
+            self._shrink_at = WAL_CHECKPOINT_PAGES
+        if self.wal_pages >= self._shrink_at and (self._shrinking is None or self._shrinking.done()):
+            self._shrinking = asyncio.get_running_loop().create_task(self._shrink())
+
+    async def _shrink(self) -> None:
+        """Copy the log back while commits go on, then what came meanwhile with the writer at rest.
+
+        Only then is all of it copied, and the next commit begins the file anew.
+        """
         try:
-            large = os.stat(f"{self.path}-wal").st_size > WAL_CHECKPOINT_BYTES
-        except FileNotFoundError:
-            return
-        if large:
-            loop = asyncio.get_running_loop()
-            self._checkpointing = loop.run_in_executor(None, self._checkpoint)
+            await asyncio.get_running_loop().run_in_executor(None, self._checkpoint)
+            await self._writes().exclusively(lambda: _checkpoint(self._writer.connection))
+        except (apsw.Error, ThaneError) as error:
+            log.warning("the write-ahead log could not be copied back: %s", error)
+        # If a long read held it up, it is tried again after as many pages more.
+        self._shrink_at = self.wal_pages + WAL_CHECKPOINT_PAGES
 
     def _checkpoint(self) -> None:
         connection = connect(self.path, vfs=self._vfs)
         try:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            _checkpoint(connection)
         finally:
             connection.close()
 
@@ -257,7 +288,7 @@ class SqliteEngine:
         return await self._reader.pooled(run)
 
     async def sign(self, round: SignRound) -> list[Signed]:
-        return await self._committer.exclusively(lambda: self._writer.sign(round))
+        return await self._writes().exclusively(lambda: self._writer.sign(round))
 
     async def checkpoints(self, tenant_id: str, limit: int = 1) -> list[Signed]:
         sql = (
@@ -275,10 +306,11 @@ class SqliteEngine:
             low, high = number << trees.LOG_SHIFT, (number + 1) << trees.LOG_SHIFT
             row = connection.execute(
                 "SELECT e.id FROM thane_entries e, json_each(e.heads) h WHERE e.id >= ? AND e.id < ? "
-                "AND json_extract(h.value, '$.schema') = ? AND json_extract(h.value, '$.id') = ? ORDER BY e.id DESC LIMIT 1",
+                "AND json_extract(h.value, '$.schema') = ? AND json_extract(h.value, '$.id') = ? "
+                "ORDER BY e.id DESC LIMIT 1",
                 (low, high, table, id),
-            ).fetchone()
-            return None if row is None else int(row[0]) - low
+            ).get
+            return None if row is None else int(row) - low
 
         return await self._reader.pooled(work)
 
@@ -286,23 +318,32 @@ class SqliteEngine:
         def work() -> None:
             connection = self._writer.connection
             number = trees.log_number(connection, tenant_id)
-            if number is None:
-                return
-            key = number << trees.LOG_SHIFT | index
-            (stored,) = connection.execute("SELECT bodies FROM thane_entries WHERE id = ?", (key,)).fetchone()
-            emptied = None if stored is None else trees.blanked(stored, bodies)
-            connection.execute("UPDATE thane_entries SET bodies = ? WHERE id = ?", (emptied, key))
-            if details:
-                connection.execute("UPDATE thane_entries SET details = NULL WHERE id = ?", (key,))
+            key = (-1 if number is None else number) << trees.LOG_SHIFT | index
+            row: Any = connection.execute(
+                "SELECT bodies, details FROM thane_entries WHERE id = ?", (key,)
+            ).fetchone()
+            if row is None:
+                raise NotFound(f"the tree of {tenant_id} has no entry {index}")
+            connection.execute(
+                "UPDATE thane_entries SET bodies = ?, details = ? WHERE id = ?",
+                (
+                    row[0] if row[0] is None else trees.blanked(row[0], bodies),
+                    None if details else row[1],
+                    key,
+                ),
+            )
 
-        await self._committer.exclusively(work)
+        await self._writes().exclusively(work)
 
     def wake(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._wakers.append(callback)
-        return lambda: self._wakers.remove(callback)
+
+        def end() -> None:
+            if callback in self._wakers:
+                self._wakers.remove(callback)
+
+        return end
 
 
-def _measure_decoder(schema: Schema, measure: Measure) -> Any:
-    if measure.field is None or measure.function == "count":
-        return None
-    return decoder(schema.by_name[measure.field])
+def _checkpoint(connection: apsw.Connection) -> None:
+    connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)

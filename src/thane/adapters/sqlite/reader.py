@@ -1,7 +1,7 @@
-"""Reads: point reads in the loop's own thread under a step budget, the rest in a pool.
+"""Reads: point reads in the loop's own thread for a few milliseconds at most, the rest in a pool.
 
 A point read costs less than handing it to a thread. A query that turns out long is
-aborted when its budget is used up and run again in the pool, so it delays nobody.
+aborted when its time is used up and run again in the pool, so it delays nobody.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from thane.adapters.sqlite.connection import connect, query_failed
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-# About two milliseconds of SQLite's virtual machine.
-STEP_BUDGET = 60_000
+INLINE_SECONDS = 0.003
+# How often the clock is looked at, in steps of SQLite's virtual machine. By the clock, and not by a
+# number of steps: SQLite counts those of a prepared statement over all its runs, and a step that
+# calls one of our functions costs a hundred times one that does not.
+STEPS_BETWEEN_LOOKS = 500
 POOL_THREADS = 2
 Observe = Callable[[str, str, float], None]
 
@@ -33,23 +36,31 @@ class Reader:
     def __init__(
         self, path: Path, observe: Observe | None, vfs: str | None = None, *, readonly: bool = False
     ) -> None:
-        self._path = path
         self._readonly = readonly
+        self._path = path
         self._vfs = vfs
         self._observe = observe
+        self._deadline = 0.0
         self._inline = connect(path, readonly=readonly, vfs=vfs)
-        self._inline.set_progress_handler(lambda: True, STEP_BUDGET)
+        self._inline.set_busy_timeout(0)  # whoever must wait does so in the pool
+        self._inline.set_progress_handler(self._is_late, STEPS_BETWEEN_LOOKS)
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="thane-sqlite-reader")
         self._local = threading.local()
         self._pooled: list[apsw.Connection] = []
+        self.sent_to_pool = 0
+
+    def _is_late(self) -> bool:
+        return time.perf_counter() > self._deadline
 
     async def rows(self, sql: str, args: Sequence[Any], table: str, verb: str) -> list[Row]:
         """All rows of a statement."""
         started = time.perf_counter()
+        self._deadline = started + INLINE_SECONDS
         try:
             try:
                 return self._inline.execute(sql, args).fetchall()
-            except apsw.InterruptError:
+            except (apsw.InterruptError, apsw.BusyError):
+                self.sent_to_pool += 1
                 return await self.pooled(lambda connection: connection.execute(sql, args).fetchall())
         except apsw.Error as error:
             raise query_failed(error) from error
@@ -63,13 +74,15 @@ class Reader:
         def run() -> T:
             connection = getattr(self._local, "connection", None)
             if connection is None:
-                connection = self._local.connection = connect(self._path, readonly=self._readonly, vfs=self._vfs)
+                connection = connect(self._path, readonly=self._readonly, vfs=self._vfs)
+                self._local.connection = connection
                 self._pooled.append(connection)
             connection.execute("BEGIN")
             try:
                 return work(connection)
             finally:
-                connection.execute("COMMIT")
+                if connection.in_transaction:  # a failed read may have ended it
+                    connection.execute("COMMIT")
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
@@ -77,6 +90,7 @@ class Reader:
             raise query_failed(error) from error
 
     def close(self) -> None:
+        """Wait for what is being read, then let go of the file."""
         self._pool.shutdown(wait=True)
         for connection in [self._inline, *self._pooled]:
             connection.close()

@@ -35,22 +35,31 @@ class Log:
         self.last_time = last_time
 
 
+Mark = tuple[Log, Snapshot, int, int]
+
+
 class Trees:
-    """The logs that were used since the store was opened."""
+    """The logs that were used since the store was opened.
+
+    `begun` names the tenant whose log `log` has begun since it was last set to None: what
+    is to be dropped if the unit is taken back.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._logs: dict[str, Log] = {}
         self._rows: list[tuple[object, ...]] = []
+        self.begun: str | None = None
 
     def forget(self) -> None:
         """After a failed transaction: what memory holds may be ahead of the store, so it is read again."""
         self._logs.clear()
         self._rows.clear()
 
-    def drop(self, tenant_id: str) -> None:
-        """Forget one log: it was begun in a unit that was taken back."""
-        self._logs.pop(tenant_id, None)
+    def undo_begin(self) -> None:
+        """Forget the log that was begun in a unit which is taken back."""
+        if self.begun is not None:
+            self._logs.pop(self.begun, None)
 
     def log(self, tenant_id: str) -> Log:
         """The tenant's log, begun if it has none."""
@@ -62,6 +71,7 @@ class Trees:
             if row is None:
                 self._connection.execute("INSERT INTO thane_logs (tenant_id) VALUES (?)", (tenant_id,))
                 row = (self._connection.last_insert_rowid(),)
+                self.begun = tenant_id
             known = self._logs[tenant_id] = self._restore(row[0], tenant_id)
         return known
 
@@ -73,10 +83,10 @@ class Trees:
         size = log_size(self._connection, number)
         last_time = 0
         if size and number != ROOT_LOG:
-            (leaf,) = self._connection.execute(
+            leaf = self._connection.execute(
                 "SELECT leaf FROM thane_entries WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1",
                 (low, high),
-            ).fetchone()
+            ).get
             last_time = msgspec.json.decode(leaf, type=Leaf).time
         tree = TreeState.restore_from(
             size,
@@ -125,11 +135,12 @@ class Trees:
         self._rows.append((log.number << LOG_SHIFT | index, leaf.decode(), digest, heads, bodies, details))
         return index, digest
 
-    def mark(self, log: Log) -> tuple[Log, Snapshot, int, int]:
+    def mark(self, log: Log) -> Mark:
         """Where the log stands before a unit; `undo` goes back to it."""
         return log, log.tree.snapshot(), log.last_time, len(self._rows)
 
-    def undo(self, mark: tuple[Log, Snapshot, int, int]) -> None:
+    def undo(self, mark: Mark) -> None:
+        """Back to where `mark` was made."""
         log, snapshot, last_time, rows = mark
         log.tree.restore(snapshot)
         log.last_time = last_time
@@ -140,7 +151,8 @@ class Trees:
         count = len(self._rows)
         if count:
             self._connection.executemany(
-                "INSERT INTO thane_entries (id, leaf, hash, heads, bodies, details) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO thane_entries (id, leaf, hash, heads, bodies, details) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 self._rows,
             )
             self._rows.clear()
@@ -188,7 +200,8 @@ def leaf_hashes(connection: apsw.Connection, number: int, start: int, stop: int)
 def entries(connection: apsw.Connection, number: int, start: int, limit: int) -> list[EntryRow]:
     low, high = number << LOG_SHIFT, (number + 1) << LOG_SHIFT
     rows = connection.execute(
-        "SELECT id, leaf, hash, heads, bodies, details FROM thane_entries WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+        "SELECT id, leaf, hash, heads, bodies, details FROM thane_entries "
+        "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
         (low + start, high, limit),
     )
     return [

@@ -16,10 +16,11 @@ import msgspec
 from thane.adapters.sqlite.compile import Table
 from thane.adapters.sqlite.connection import commit_failed
 from thane.adapters.sqlite.text import stored_words
-from thane.adapters.sqlite.trees import Log, Trees, log_size
+from thane.adapters.sqlite.trees import Log, Mark, Trees, log_size
 from thane.kernel.clock import Clock
 from thane.kernel.errors import AlreadyExists, Conflict, Invalid, ThaneError
 from thane.kernel.money import CONTEXT
+from thane.kernel.records.checks import check_record
 from thane.kernel.records.engine import (
     Change,
     Committed,
@@ -31,9 +32,10 @@ from thane.kernel.records.engine import (
     SignRound,
     WriteSet,
 )
+from thane.kernel.records.predicate import matches
 from thane.kernel.records.schema import Schema
 
-Answer = Committed | ThaneError
+Answer = Committed | Exception
 
 
 class Writer:
@@ -54,67 +56,88 @@ class Writer:
     def apply(self, batch: Sequence[WriteSet], *, durable: bool) -> tuple[list[Answer], int]:
         """Commit a batch: an answer for each, and how many entries were appended.
 
-        A write set whose guard fails is answered with its error and the others go on; an
+        A write set that is refused is answered with its error and the others go on; an
         error of the store itself is everyone's, and nothing of the batch is written.
-        apsw.BusyError if the file is locked at the start.
+        apsw.BusyError if the file is locked.
         """
-        self._synchronous(full=durable)
-        self.connection.execute("BEGIN IMMEDIATE")
-        logs: dict[str, Log] = {}
+        grown: dict[str, Log] = {}
         try:
-            answers = [self._one(write_set, logs) for write_set in batch]
-            appended = self.trees.flush(list(logs.values()))
-            self.connection.execute("COMMIT")
-        except apsw.Error as error:
+            self._begin(full=durable)
+            if len(batch) == 1:
+                answers = [self._alone(batch[0], grown)]
+            else:
+                answers = [self._beside_others(write_set, grown) for write_set in batch]
+            appended = self.trees.flush(list(grown.values()))
+            if self.connection.in_transaction:
+                self.connection.execute("COMMIT")
+        except BaseException as error:
             self._roll_back()
-            failure = commit_failed(error)
-            return [failure] * len(batch), 0
-        except BaseException:
-            self._roll_back()
-            raise
+            if not isinstance(error, apsw.Error) or isinstance(error, apsw.BusyError):
+                raise
+            return [commit_failed(error) for _ in batch], 0
         if self._unsigned is not None:
-            self._unsigned.update(logs)
+            self._unsigned.update(grown)
         return answers, appended
 
-    def _one(self, write_set: WriteSet, logs: dict[str, Log]) -> Answer:
-        self.connection.execute("SAVEPOINT unit")
-        mark = None
-        try:
-            for guard in write_set.guards:
-                self._guard(guard, write_set.tenant_id)
-            now_us = self._clock.now_us()
-            log, index, time_us, digest = None, -1, now_us, None
-            if write_set.draft is not None:
-                log = self.trees.log(write_set.tenant_id)
-                index = log.tree.size
-            for change in write_set.changes:
-                self._change(change, write_set.tenant_id, index)
-            for increment in write_set.increments:
-                self._increment(increment)
-            if log is not None and write_set.draft is not None:
-                mark = self.trees.mark(log)
-                index, digest, time_us = self.trees.append(log, write_set.draft, now_us)
-                logs[write_set.tenant_id] = log
-            if write_set.place is not None:
-                for change in write_set.place(index, time_us):
-                    self._change(change, write_set.tenant_id, index)
-        except ThaneError as refused:
-            self.connection.execute("ROLLBACK TO unit")
-            self.connection.execute("RELEASE unit")
-            if mark is not None:
-                self.trees.undo(mark)
-            elif write_set.draft is not None and not self._has_log(write_set.tenant_id):
-                # The savepoint took back a log that was begun in it.
-                self.trees.drop(write_set.tenant_id)
-            return refused
-        self.connection.execute("RELEASE unit")
-        return Committed(index=index if digest is not None else None, leaf_hash=digest, time_us=time_us)
+    def _alone(self, write_set: WriteSet, grown: dict[str, Log]) -> Answer:
+        """The only one of its batch needs no savepoint: the transaction is its own."""
+        answer = self._one(write_set, grown)
+        if isinstance(answer, Exception):
+            self.connection.execute("ROLLBACK")
+        return answer
 
-    def _has_log(self, tenant_id: str) -> bool:
-        found = self.connection.execute(
-            "SELECT 1 FROM thane_logs WHERE tenant_id = ?", (tenant_id,)
-        ).fetchone()
-        return found is not None
+    def _beside_others(self, write_set: WriteSet, grown: dict[str, Log]) -> Answer:
+        self.connection.execute("SAVEPOINT unit")
+        answer = self._one(write_set, grown)
+        if isinstance(answer, Exception):
+            self.connection.execute("ROLLBACK TO unit")
+        self.connection.execute("RELEASE unit")
+        return answer
+
+    def _one(self, write_set: WriteSet, grown: dict[str, Log]) -> Answer:
+        """Do one write set.
+
+        If it is refused, the trees are as before; its rows are the caller's to take back.
+        """
+        self.trees.begun = None
+        marks: list[Mark] = []
+        try:
+            committed = self._write(write_set, marks)
+        except Exception as error:
+            refused = _refusal(error)
+            if refused is None:
+                raise
+            for mark in marks:
+                self.trees.undo(mark)
+            self.trees.undo_begin()
+            return refused
+        if write_set.draft is not None:
+            grown[write_set.tenant_id] = self.trees.log(write_set.tenant_id)
+        return committed
+
+    def _write(self, write_set: WriteSet, marks: list[Mark]) -> Committed:
+        tenant_id, draft = write_set.tenant_id, write_set.draft
+        for guard in write_set.guards:
+            self._guard(guard, tenant_id)
+        time_us = self._clock.now_us()
+        log = None if draft is None else self.trees.log(tenant_id)
+        index = -1 if log is None else log.tree.size
+        for change in write_set.changes:
+            self._change(change, tenant_id, index)
+        for increment in write_set.increments:
+            self._increment(increment)
+        digest = None
+        if log is not None and draft is not None:
+            marks.append(self.trees.mark(log))
+            index, digest, time_us = self.trees.append(log, draft, time_us)
+        if write_set.place is not None:
+            for change in write_set.place(index, time_us):
+                self._change(change, tenant_id, index)
+        return Committed(index=None if digest is None else index, leaf_hash=digest, time_us=time_us)
+
+    def _begin(self, *, full: bool) -> None:
+        self._synchronous(full=full)
+        self.connection.execute("BEGIN IMMEDIATE")
 
     def _roll_back(self) -> None:
         self.trees.forget()
@@ -140,35 +163,36 @@ class Writer:
         scope = [tenant_id] if change.schema.scoped else []
         try:
             if change.operation is Operation.CREATE:
-                self.connection.execute(table.insert, self._values(table, change, entry))
-                self._index_text(table, change, created=True)
+                row = table.dump(change.record)
+                row += self._hidden(table, change, entry)
+                row += [change.blind.get(f.name) for f in table.schema.fields if f.blind_index]
+                self.connection.execute(table.insert, row)
+                self._index_text(table, change)
                 return
             if change.operation is Operation.UPDATE:
-                args = [*self._values(table, change, entry), change.id, change.expected, *scope]
-                self.connection.execute(table.update, args)
+                update = table.update(change.changed)
+                row = table.dump(change.record, update.fields)
+                row += self._hidden(table, change, entry)
+                row += [change.blind.get(name) for name in update.blind]
+                self.connection.execute(update.text, [*row, change.id, change.expected, *scope])
             else:
                 self._forget_text(table, change.id)
                 self.connection.execute(table.delete, [change.id, change.expected, *scope])
             if self.connection.changes() != 1:
                 raise Conflict(f"{table.name} {change.id} has changed since it was read")
-            if change.operation is Operation.UPDATE:
-                self._index_text(table, change, created=False)
+            if change.operation is Operation.UPDATE and change.text:
+                self._forget_text(table, change.id)
+                self._index_text(table, change)
         except apsw.ConstraintError as error:
             raise self._constraint(change, error) from error
 
-    def _values(self, table: Table, change: Change, entry: int) -> list[Any]:
-        row = table.dump(change.record)
-        if table.schema.history:
-            row += [change.salt, entry]
-        row += [change.blind.get(f.name) for f in table.schema.fields if f.blind_index]
-        return row
+    def _hidden(self, table: Table, change: Change, entry: int) -> list[Any]:
+        return [change.salt, entry] if table.schema.history else []
 
-    def _index_text(self, table: Table, change: Change, *, created: bool) -> None:
+    def _index_text(self, table: Table, change: Change) -> None:
         names = table.schema.text_fields
         if not names:
             return
-        if not created:
-            self._forget_text(table, change.id)
         columns = ", ".join(f'"{n}"' for n in names)
         self.connection.execute(
             f'INSERT INTO "{table.name}_text" (rowid, {columns}) '
@@ -179,7 +203,8 @@ class Writer:
     def _forget_text(self, table: Table, id: str) -> None:
         if table.schema.text_fields:
             self.connection.execute(
-                f'DELETE FROM "{table.name}_text" WHERE rowid = (SELECT _rowid FROM "{table.name}" WHERE "id" = ?)',
+                f'DELETE FROM "{table.name}_text" WHERE rowid = '
+                f'(SELECT _rowid FROM "{table.name}" WHERE "id" = ?)',
                 (id,),
             )
 
@@ -192,9 +217,11 @@ class Writer:
         current = increment.record if row is None else table.load(row).record
         values = {name: _plus(getattr(current, name), delta) for name, delta in increment.deltas.items()}
         made = msgspec.structs.replace(current, version=current.version + (row is not None), **values)
+        check_record(increment.schema, made)  # a sum may have grown past its column
         operation = Operation.CREATE if row is None else Operation.UPDATE
         expected = 0 if row is None else current.version
-        change = Change(operation, increment.schema, increment.id, made, expected, None, {}, {})
+        changed = frozenset(values)
+        change = Change(operation, increment.schema, increment.id, made, expected, None, {}, {}, changed)
         self._change(change, getattr(made, "tenant_id", ""), -1)
 
     def _constraint(self, change: Change, error: apsw.ConstraintError) -> ThaneError:
@@ -202,7 +229,7 @@ class Writer:
         if "FOREIGN KEY" in text:
             return self._reference_failed(change)
         if "UNIQUE" in text:
-            index = _index_of(change.schema, text)
+            index = _index_of(change, text)
             if index is None:
                 return Conflict(f"{change.schema.table} {change.id} exists already")
             return AlreadyExists(index)
@@ -227,12 +254,14 @@ class Writer:
 
     def sign(self, round: SignRound) -> list[Signed]:
         """A signing round as one transaction that is on the disk when it returns."""
-        self._synchronous(full=True)
-        self.connection.execute("BEGIN IMMEDIATE")
         try:
             grown = self._grown()
+            if not grown:
+                return []
+            self._settle_log()
+            self._begin(full=True)
             sizes = [LogSize(log.tenant_id, log.tree.size, log.tree.root()) for log in grown]
-            signed = list(round(sizes, _Root(self.trees))) if sizes else []
+            signed = list(round(sizes, _Root(self.trees)))
             self.trees.flush([self.trees.root_log()])
             for made in signed:
                 number = self.trees.log(made.tenant_id).number
@@ -241,7 +270,9 @@ class Writer:
                     (number, made.size, made.note),
                 )
             self.connection.execute("COMMIT")
-            self._unsigned = set()
+            # What the round left out, or signed at an older size, is offered again.
+            reached = {made.tenant_id: made.size for made in signed}
+            self._unsigned = {s.tenant_id for s in sizes if reached.get(s.tenant_id, 0) < s.size}
         except apsw.Error as error:
             self._roll_back()
             raise commit_failed(error) from error
@@ -250,11 +281,21 @@ class Writer:
             raise
         return signed
 
+    def _settle_log(self) -> None:
+        """Have all that was committed on the disk before it is signed, also what was committed without."""
+        self._begin(full=True)
+        self.connection.execute(
+            "INSERT INTO thane_meta (key, value) VALUES ('signing', '1') "
+            "ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+        )
+        self.connection.execute("COMMIT")
+
     def _grown(self) -> list[Log]:
         """Logs whose newest entry is past their newest checkpoint."""
         if self._unsigned is None:
-            rows = self.connection.execute(
-                "SELECT l.tenant_id, l.number, (SELECT max(size) FROM thane_checkpoints c WHERE c.log = l.number) "
+            rows: list[Any] = self.connection.execute(
+                "SELECT l.tenant_id, l.number, "
+                "(SELECT max(size) FROM thane_checkpoints c WHERE c.log = l.number) "
                 "FROM thane_logs l WHERE l.number > 0"
             ).fetchall()
             self._unsigned = {
@@ -282,8 +323,10 @@ class _Root:
 
 
 def _plus(current: Any, delta: Any) -> Any:
+    if current is None:  # a number that was never set
+        current = 0
     if isinstance(delta, Mapping):
-        grown = dict(current)
+        grown = dict(current or {})
         for key, part in delta.items():
             grown[key] = _plus(grown.get(key, 0), part)
         return grown
@@ -294,15 +337,30 @@ def _plus(current: Any, delta: Any) -> Any:
     return current + delta
 
 
-def _index_of(schema: Schema, message: str) -> str | None:
+def _refusal(error: Exception) -> Exception | None:
+    """What one write set is told if its error is its own; None for the store's, which is everyone's."""
+    if isinstance(error, apsw.TooBigError):
+        return Invalid("a row of this is too large for the store", hint="Keep large content in files.")
+    if isinstance(error, apsw.Error) and not isinstance(error, _OF_ONE):
+        return None
+    return error
+
+
+# Errors of a statement or its values, after which the transaction still stands.
+_OF_ONE = (apsw.ConstraintError, apsw.MismatchError, apsw.RangeError, apsw.SQLError)
+
+
+def _index_of(change: Change, message: str) -> str | None:
     """SQLite names the columns, not the index. None for the primary key."""
+    schema, record = change.schema, change.record
     listed = message.rpartition(": ")[2]
     columns = [c.strip().partition(".")[2] for c in listed.split(",")]
     if columns in (["id"], [""]):
         return None
     for index in schema.indexes:
         own = [_column(schema, c.removesuffix(" DESC")) for c in index.columns]
-        if index.unique and own == columns:
+        held = index.where is None or matches(index.where, lambda name: getattr(record, name))
+        if index.unique and own == columns and held:
             return index.name
     return "_".join(columns)
 

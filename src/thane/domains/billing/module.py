@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thane.domains.billing import operations
 from thane.domains.billing.entities import BillingEvent, UsageAggregate
+from thane.domains.billing.jobs import CHECKS
 from thane.domains.billing.service import BillingService
 from thane.kernel.module import Module
 
@@ -11,4 +12,4 @@ ENTITIES = (BillingEvent, UsageAggregate)
 
 
 def module(billing: BillingService) -> Module:
-    return Module(name="billing", entities=ENTITIES, operations=((billing, operations.ALL),))
+    return Module(name="billing", entities=ENTITIES, operations=((billing, operations.ALL),), counters=CHECKS)

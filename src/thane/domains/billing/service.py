@@ -6,6 +6,7 @@ unit, so they cannot disagree; `thane verify` recomputes the months from the eve
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 
@@ -80,10 +81,10 @@ class BillingService:
                 event_type=event_type,
                 timestamp=unit.now,
                 amount=amount,
-                metadata=metadata,
+                metadata={**metadata, "duration_ms": duration_ms},
             )
         )
-        period = f"{event.timestamp:%Y-%m}"
+        period = period_of(event.timestamp)
         month = UsageAggregate(
             id=aggregate_id(project_id, user_id, period),
             tenant_id=event.tenant_id,
@@ -99,6 +100,11 @@ class BillingService:
             breakdown={event_type: amount},
         )
         return event
+
+
+def period_of(time: datetime) -> str:
+    """The month that a time is billed in: `2026-11`, in UTC."""
+    return f"{time:%Y-%m}"
 
 
 def aggregate_id(project_id: str, user_id: str, period: str) -> str:

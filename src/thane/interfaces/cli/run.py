@@ -167,7 +167,8 @@ def _summary(result: dict[str, Any]) -> None:
     usage, bill, ledger = result["resource_usage"] or {}, result["billing_info"] or {}, result.get("ledger")
     index = "spooled" if ledger is None else ledger["index"]
     error = result["error"]
-    if error is not None:
+    # A program that ended by itself has said why; what ended it from outside is ours to say.
+    if error is not None and result["output"]["return_code"] not in range(128):
         note(f"{error['error_type']}: {error['message']}")
     note(
         f"thane: {result['run_id']} {result['id']} {result['status']} "

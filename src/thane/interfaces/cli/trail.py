@@ -56,10 +56,8 @@ def verify(ctx: click.Context, as_json: bool, data: str | None, config: str | No
     if as_json:
         print_json(report)
     else:
-        for problem in report.problems:
-            note(f"  {problem.kind}: {problem.message}")
-        click.echo(report.summary())
-    sys.exit(1 if report.problems else 0)
+        click.echo(report.text())
+    sys.exit(0 if report.ok else 1)
 
 
 def _bar() -> Any:

@@ -107,13 +107,11 @@ class _OwnersOnly(HttpToolsProtocol):
     """Hangs up on every other user of the machine before a byte is read."""
 
     def connection_made(self, transport: Any) -> None:
-        connection = transport.get_extra_info("socket")
-        uid = peer_uid(connection)
+        super().connection_made(transport)
+        uid = peer_uid(transport.get_extra_info("socket"))
         if uid not in (os.geteuid(), 0):
             log.warning("refused a connection to the data folder's socket", extra={"uid": uid})
             transport.abort()
-            return
-        super().connection_made(transport)
 
 
 class _AsOwner:

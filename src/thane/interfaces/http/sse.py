@@ -16,13 +16,12 @@ import msgspec
 
 from thane.interfaces.http.asgi import Headers, Send
 from thane.interfaces.http.problem import defect, problem_of
+from thane.kernel.answers import encode
 from thane.kernel.errors import ThaneError
 from thane.kernel.operations.call import Reply
 
 MOST_WAITING: Final = 4096
 KEEP_ALIVE_SECONDS: Final = 15.0
-
-_encode = msgspec.json.Encoder().encode
 
 
 class EventQueue:
@@ -44,10 +43,10 @@ class EventQueue:
     def take(self) -> list[bytes]:
         """All that waits, as SSE text without ids."""
         self.bell.clear()
-        frames = [frame(event.__struct_config__.tag or "progress", _encode(event)) for event in self._events]
+        frames = [frame(event.__struct_config__.tag or "progress", encode(event)) for event in self._events]
         self._events.clear()
         if self._dropped:
-            frames.append(frame("gap", _encode({"dropped": self._dropped})))
+            frames.append(frame("gap", encode({"dropped": self._dropped})))
             self._dropped = 0
         return frames
 
@@ -95,5 +94,5 @@ def _end(work: asyncio.Task[Reply], request_id: str) -> bytes:
     if work.cancelled() or (error is not None and not isinstance(error, ThaneError)):
         error = defect(request_id)
     if isinstance(error, ThaneError):
-        return frame("error", _encode(problem_of(error, request_id)))
+        return frame("error", encode(problem_of(error, request_id)))
     return frame("result", work.result().body)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from thane.kernel.answers import encode
 from thane.kernel.context import Context
 from thane.kernel.errors import Gone
 from thane.kernel.ledger.leaf import Leaf, decode_leaf
@@ -20,7 +21,7 @@ from thane.kernel.operations.registry import Bound
 from thane.kernel.records.store import Records
 from thane.kernel.sealing.errors import KeyMissing
 
-encode = msgspec.json.Encoder().encode
+_encode_details = msgspec.json.Encoder().encode
 SPOOLED = "spooled"
 NOTHING = msgspec.Raw(b"null")
 
@@ -46,7 +47,7 @@ def details(
     context: Context, *, args: bytes | None = None, intent: Any = None, result: bytes | None = None
 ) -> bytes:
     """Encode what an entry says beside its leaf."""
-    return encode(
+    return _encode_details(
         Details(
             args=NOTHING if args is None else msgspec.Raw(args),
             intent=NOTHING if intent is None else msgspec.Raw(encode(intent)),

@@ -21,7 +21,9 @@ async def test_a_replay_is_the_same_bytes_and_does_nothing(house: House) -> None
     assert again.leaf_hash == first.leaf_hash
     assert house.service.runs == 1
     assert len(await house.entries()) == 1
-    assert [row.status for row in await house.access()] == [201], "a replay is a read and leaves an access row"
+    assert [row.status for row in await house.access()] == [201], (
+        "a replay is a read and leaves an access row"
+    )
 
 
 async def test_another_spelling_of_the_same_request_is_the_same(house: House) -> None:

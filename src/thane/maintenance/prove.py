@@ -1,0 +1,7 @@
+"""`thane prove INDEX`: one entry's proof as a file that verifiers read without us. See `kernel.jobs.proving`."""
+
+from __future__ import annotations
+
+from thane.kernel.jobs.proving import prove
+
+__all__ = ["prove"]
