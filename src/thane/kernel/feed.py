@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 async def read_entries(engine: Engine, tenant_id: str, start: int, limit: int) -> list[Entry]:
-    """Entries from `start` on, decoded. Corrupt if one is missing between them or is no entry of this tenant."""
+    """Entries from `start` on, decoded. Corrupt if one is missing between them or is of another tenant."""
     entries: list[Entry] = []
     for row in await engine.entries(tenant_id, start, limit):
         leaf = decode_leaf(row.leaf)
@@ -85,14 +85,14 @@ class Feed:
         for event in self._waiters:
             event.set()
 
-    async def changed(self, seen: int, timeout: float | None = None) -> None:
-        """Return once the bell has rung since generation `seen`, or after `timeout` (the poll) anyway."""
+    async def changed(self, seen: int) -> None:
+        """Return once the bell has rung since generation `seen`, or after a poll's time anyway."""
         if self.generation != seen:
             return
         event = asyncio.Event()
         self._waiters.add(event)
         try:
-            await asyncio.wait_for(event.wait(), self.poll_seconds if timeout is None else timeout)
+            await asyncio.wait_for(event.wait(), self.poll_seconds)
         except TimeoutError:
             return
         finally:

@@ -1,4 +1,4 @@
-"""`thane prove INDEX`: one entry's proof as a file that verifiers read without us. See `kernel.jobs.proving`."""
+"""`thane prove INDEX`: one entry's proof as a file for verifiers. See `kernel.jobs.proving`."""
 
 from __future__ import annotations
 

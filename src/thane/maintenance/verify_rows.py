@@ -89,10 +89,10 @@ class RowPass:
             self.moved[schema.table, id] = -1 if stored.entry is None else stored.entry
             return
         if known is None or known.after is None:
-            what = "no entry has made it" if known is None else f"entry {known.index} has deleted it"
+            what = "no entry has made it" if known is None else f"entry {known.entry} has deleted it"
             self._problem("row_without_head", schema, id, f"the row is in the store, but {what}", known)
             return
-        if stored.entry != known.index:
+        if stored.entry != known.entry:
             self._problem(
                 "row_entry", schema, id, f"the row names entry {stored.entry} as its last one", known
             )
@@ -132,11 +132,11 @@ class RowPass:
                     "row_entry",
                     self._schemas[table],
                     id,
-                    f"the row names entry {entry}, which has no head of it",
+                    f"it names entry {entry}, which has no head of it",
                 )
 
     def _problem(self, kind: str, schema: Schema, id: str, message: str, known: Last | None = None) -> None:
-        index = None if known is None else known.index
+        index = None if known is None else known.entry
         self._findings.problem(kind, self._shown, message, index=index, row=f"{schema.table}/{id}")
 
 

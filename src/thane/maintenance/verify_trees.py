@@ -27,7 +27,7 @@ UNREADABLE = (ThaneError, msgspec.MsgspecError, ValueError, TypeError, Attribute
 class Last(NamedTuple):
     """The newest head of a row: its entry, the digest after (None: deleted), whether its body is blanked."""
 
-    index: int
+    entry: int
     after: str | None
     blanked: bool
 
@@ -243,14 +243,14 @@ def _breaks(head: Head, known: Last | None) -> str | None:
     """Why a head does not continue its row's history; None if it does."""
     if head.op is Op.CREATE:
         if known is not None and known.after is not None:
-            return f"it is created, though entry {known.index} has it already"
+            return f"it is created, though entry {known.entry} has it already"
         return None if head.before is None and head.previous is None else "a new row has no version before it"
     if known is None or known.after is None:
         return f"there is a head ({head.op.value}) of a row that was not there"
-    if head.previous != known.index:
-        return f"it names entry {head.previous} as its previous one, which is {known.index}"
+    if head.previous != known.entry:
+        return f"it names entry {head.previous} as its previous one, which is {known.entry}"
     if head.before != known.after:
-        return f"the version it replaces is not the one that entry {known.index} made"
+        return f"the version it replaces is not the one that entry {known.entry} made"
     if (head.after is None) is not (head.op is Op.DELETE):
         return f"a head ({head.op.value}) has a digest after it, or lacks one"
     return None

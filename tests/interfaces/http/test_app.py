@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,14 +94,15 @@ async def test_a_problem_tells_what_to_do(web: Web) -> None:
     assert problem["type"].endswith("/invalid")
     assert problem["request_id"] == got.headers["thane-request-id"]
     assert problem["retryable"] is False
-    assert problem["title"] and problem["hint"] and problem["detail"]
+    assert all(problem[name] for name in ("title", "hint", "detail"))
     assert {e["pointer"] for e in problem["errors"]} == {"/titel", "/title"}
     denied = await web("POST", "/notes", {"title": "x"}, bearer="reader")
     assert (denied.status, denied.json["needs"]) == (403, "notes.create")
     unknown = await web("GET", "/notes", bearer=None)
     assert (unknown.status, unknown.headers["www-authenticate"]) == (401, 'Bearer realm="thane"')
     assert (await web("GET", "/notes", authorization="Basic xyz", bearer=None)).status == 401
-    taken = await made(web, "Once") and await web("POST", "/notes", {"title": "Once"})
+    await made(web, "Once")
+    taken = await web("POST", "/notes", {"title": "Once"})
     assert taken.json["code"] == "already_exists"
 
 
@@ -204,8 +206,6 @@ async def test_metrics_and_pages_are_for_reading(house: House) -> None:
 
 
 async def test_forwarded_addresses_are_believed_from_proxies_only(house: House) -> None:
-    import ipaddress
-
     proxies = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("10.0.0.0/8"))
     await Web(house)("GET", "/notes", x_forwarded_for="198.51.100.7")
     await Web(house, proxies=proxies)("GET", "/notes", x_forwarded_for="203.0.113.9, 198.51.100.7, 10.1.1.1")

@@ -89,9 +89,16 @@ class House:
 
     @classmethod
     async def build(
-        cls, folder: Path, *, world: notes.World | None = None, server_id: str = "srv_1", lease_us: int = 60_000_000,
-        dead: frozenset[str] = frozenset(), clock: TestClock | None = None, **ports: Any,
-    ) -> House:  # fmt: skip
+        cls,
+        folder: Path,
+        *,
+        world: notes.World | None = None,
+        server_id: str = "srv_1",
+        lease_us: int = 60_000_000,
+        dead: frozenset[str] = frozenset(),
+        clock: TestClock | None = None,
+        **ports: Any,
+    ) -> House:
         self = cls()
         self.folder = folder
         self.world = world or notes.World()
@@ -120,9 +127,15 @@ class House:
             clock=self.clock, ids=ids, spool=folder / "spool", server_id=server_id, lease_us=lease_us,
         )  # fmt: skip
         self.reconciler = Reconciler(
-            self.records, self.operations, self.pipeline.settler, self.clock, ids, server_id,
-            is_dead=lambda server: server in dead, lease_us=lease_us,
-        )  # fmt: skip
+            self.records,
+            self.operations,
+            self.pipeline.settler,
+            self.clock,
+            ids,
+            server_id,
+            is_dead=lambda server: server in dead,
+            lease_us=lease_us,
+        )
         return self
 
     async def _subjects(self) -> None:

@@ -68,7 +68,7 @@ async def test_an_effect_is_an_intent_and_an_outcome(house: House) -> None:
 
 async def test_progress_is_heard_and_kept(house: House) -> None:
     heard: list[str] = []
-    await house.ask("deeds.do", {"what": "dig"}, listener=lambda event: heard.append(event.text))  # type: ignore[attr-defined]
+    await house.ask("deeds.do", {"what": "dig"}, listener=lambda event: heard.append(event.text))
     assert heard == ["begun", "ended"]
     assert [line.text for line in await house.records.across(DeedLine)] == ["begun", "ended"]
 
@@ -113,7 +113,7 @@ async def test_a_stream_attaches_to_what_runs(house: House) -> None:
     await house.world.begun.wait()
     heard: list[str] = []
     second = asyncio.create_task(
-        house.ask("deeds.do", {"what": "dig"}, idempotency_key="k1", listener=lambda e: heard.append(e.text))  # type: ignore[attr-defined]
+        house.ask("deeds.do", {"what": "dig"}, idempotency_key="k1", listener=lambda e: heard.append(e.text))
     )
     await until(lambda: heard)
     house.world.go.set()

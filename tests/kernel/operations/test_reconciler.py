@@ -20,10 +20,11 @@ async def crash(house: House, point: str) -> None:
     do = house.operations.get("deeds.do").outside
     assert do is not None
 
-    async def dies(*_: Any) -> Any:
+    async def never(*_: Any) -> Any:
         # Whoever waits for a dead process waits for ever.
         await asyncio.Event().wait()
 
+    dies: Any = never
     if point == "before act":
         do.act = dies  # type: ignore[method-assign]
     elif point == "in act":
@@ -112,6 +113,8 @@ async def test_the_one_that_acted_and_the_reconciler_race_for_one_outcome(tmp_pa
     asked = asyncio.create_task(house.ask("deeds.do", {"what": "dig"}))
     await house.world.begun.wait()
     house.clock.ahead_us += 61_000_000
+    # As if it were another server's reconciler.
+    house.pipeline.settler.held.clear()
     house.world.go.set()
     await asyncio.gather(asked, house.reconciler.tick(), house.reconciler.tick(), return_exceptions=True)
     while house.pipeline.effects.under_way:
@@ -119,6 +122,18 @@ async def test_the_one_that_acted_and_the_reconciler_race_for_one_outcome(tmp_pa
     house.clock.ahead_us += 61_000_000
     await house.reconciler.tick()
     assert [e["kind"] for e in await house.entries()] == ["intent", "outcome"]
+    await house.close()
+
+
+async def test_what_this_process_works_on_is_not_taken_from_itself(tmp_path: Path) -> None:
+    house = await House.build(tmp_path)
+    house.world.go.clear()
+    asked = asyncio.create_task(house.ask("deeds.do", {"what": "dig"}))
+    await house.world.begun.wait()
+    house.clock.ahead_us += 61_000_000
+    await house.reconciler.tick()
+    house.world.go.set()
+    assert (await asked).index == 1
     await house.close()
 
 

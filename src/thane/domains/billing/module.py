@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from thane.domains.billing import operations
+from thane.domains.billing import jobs, operations
 from thane.domains.billing.entities import BillingEvent, UsageAggregate
-from thane.domains.billing.jobs import CHECKS
 from thane.domains.billing.service import BillingService
 from thane.kernel.module import Module
 
 ENTITIES = (BillingEvent, UsageAggregate)
+CHECKS = jobs.CHECKS
 
 
 def module(billing: BillingService) -> Module:

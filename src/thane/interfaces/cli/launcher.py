@@ -28,7 +28,9 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger(Protocol):
     """A store opened beside its owner, for commands that only read."""
 
-    vkey: str
+    @property
+    def vkey(self) -> str:
+        """The log's public key, as verifiers take it."""
 
     async def timeline(self, run_id: str | None, limit: int) -> list[dict[str, Any]]: ...
 

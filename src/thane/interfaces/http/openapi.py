@@ -11,6 +11,7 @@ import msgspec
 from thane.interfaces.http.problem import Problem
 from thane.kernel.operations.declare import Effect
 from thane.kernel.operations.registry import REFERENCE, Bound, Operations
+from thane.kernel.operations.stages.match import takes_if_match
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -139,7 +140,7 @@ def _headers(bound: Bound) -> list[dict[str, Any]]:
     made = [_text("Thane-Run", "header", "The run that this request belongs to.")]
     if bound.method == "POST" and bound.effect is not Effect.NONE:
         made.append(_text("Idempotency-Key", "header", "Repeat safely: one key, one effect, for 24 hours."))
-    if bound.entity is not None and bound.resource_param is not None:
+    if takes_if_match(bound):
         name = "If-None-Match" if bound.effect is Effect.NONE else "If-Match"
         made.append(_text(name, "header", "The ETag that was read."))
     return made
@@ -167,7 +168,7 @@ def _responses(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
     if bound.path_params:
         codes.add("404")
     if bound.effect is not Effect.NONE:
-        codes |= {"409", "412"} if bound.entity is not None and bound.resource_param else {"409"}
+        codes |= {"409", "412"} if takes_if_match(bound) else {"409"}
     if bound.effect is Effect.OUTSIDE:
         codes.add("507")
     made: dict[str, Any] = {str(bound.status): good}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from thane.kernel.clock import to_us
 from thane.kernel.errors import ConnectionFailed, TransactionFailed, Unavailable
@@ -179,7 +180,7 @@ class Deliverer:
             return True
         except (Moved, StoreTrouble):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - kept in the letter, logged, and tried again
             if len(entries) == 1:
                 return await self._failed(tenant_id, entries[0].index, error)
         # Which of them it was shows when each is applied by itself.
@@ -358,8 +359,8 @@ class Deliverer:
         for cls in self.consumer.tables:
             while True:
 
-                async def some(unit: Unit, cls: type = cls) -> int:
-                    rows = await unit.list(cls, limit=_DROP_AT_ONCE)
+                async def some(unit: Unit, cls: type[Any] = cls) -> int:
+                    rows: list[Any] = await unit.list(cls, limit=_DROP_AT_ONCE)
                     for row in rows:
                         await unit.delete(row)
                     return len(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 from thane.kernel.errors import IllegalState, NotFound
 from thane.kernel.jobs.declare import Tools
@@ -28,7 +29,7 @@ def letter_id(consumer: str, tenant_id: str, index: int) -> str:
 def pause(attempts: int) -> timedelta:
     """How long to wait after so many failures; a little by chance, so that many do not come at once."""
     seconds = min(FIRST_PAUSE_SECONDS * 2.0 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
-    return timedelta(seconds=seconds * random.uniform(0.75, 1.0))  # noqa: S311 - spreads load, keeps no secret
+    return timedelta(seconds=seconds * random.uniform(0.75, 1.0))
 
 
 class Letters:
@@ -46,7 +47,7 @@ class Letters:
             known = await unit.find(DeadLetter, letter_id(consumer, tenant_id, index))
             tried = (0 if known is None else known.attempts) + 1
             dead = tried >= attempts
-            values = {
+            values: dict[str, Any] = {
                 "error": f"{type(error).__name__}: {error}"[:_MOST_ERROR_CHARS],
                 "attempts": tried,
                 "next_try": unit.now + pause(tried),
@@ -59,7 +60,7 @@ class Letters:
                 tenant_id=tenant_id,
                 consumer=consumer,
                 entry_index=index,
-                **values,  # type: ignore[arg-type]
+                **values,
             )
             return unit.create(made)
 
@@ -74,7 +75,8 @@ class Letters:
     async def dead(self) -> list[DeadLetter]:
         """Everything that waits for a person."""
         engine = self._tools.records.engine
-        return [row async for row in every(engine, DeadLetter, None, DeadLetter.status == LetterStatus.DEAD)]
+        dead = DeadLetter.status == LetterStatus.DEAD
+        return [row async for row in every(engine, DeadLetter, None, dead)]
 
     async def retry(self, tenant_id: str, id: str) -> None:
         """Try a dead letter again, from its first attempt. NotFound, IllegalState."""

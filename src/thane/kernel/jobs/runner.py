@@ -42,8 +42,9 @@ class JobRunner:
         self._leases = leases
         self._periodic = tuple(periodic)
         self._schedules = tuple(schedules)
-        self.deliverers = {c.consumer: Deliverer(c, feed, tools) for c in (*projections, *subscriptions)}
-        if len(self.deliverers) != len(projections) + len(subscriptions):
+        consumers: list[Projection | Subscription] = [*projections, *subscriptions]
+        self.deliverers = {c.consumer: Deliverer(c, feed, tools) for c in consumers}
+        if len(self.deliverers) != len(consumers):
             raise TypeError("two consumers have the same name")
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
@@ -58,7 +59,7 @@ class JobRunner:
             self._keep("schedules", Scheduler(self._schedules, self._leases, self._tools).run)
 
     async def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Let what runs end within the grace, then end it. Leases are given back, cursors stand where they are."""
+        """Let what runs end within the grace, then end it; leases are given back."""
         self._stopping.set()
         periodic = [t for name, t in self._tasks.items() if name.startswith("periodic/")]
         if periodic:

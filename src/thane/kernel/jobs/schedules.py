@@ -28,7 +28,7 @@ TICK_SECONDS = 1.0
 
 
 def next_due(cron: str, after: datetime) -> datetime:
-    """The first time after `after` (UTC) that the expression names. ValueError if it is no cron expression."""
+    """The first time after `after` (UTC) that the expression names. ValueError if there is none."""
     try:
         return next(CronSim(cron, after))
     except (CronSimError, StopIteration) as fault:
@@ -134,7 +134,7 @@ class Scheduler:
         await self._tools.housekeep(SYSTEM_TENANT, move)
 
     async def _row(self, schedule: Schedule) -> ScheduleRow:
-        """The schedule's row: made at first sight (due next time, not now), set anew if its cron was changed."""
+        """The schedule's row: made at first sight (due next time, not now), anew if its cron was changed."""
 
         async def find(unit: Unit) -> ScheduleRow:
             row = await unit.find(ScheduleRow, derived_id("sch", schedule.name))

@@ -48,7 +48,7 @@ class _NotProven(Exception):
 
 
 class LedgerSigner:
-    """Signs for one process: first `check_store_against_state`, then `periodic` and `sign_now`, at last `close`."""
+    """Signs for one process: `check_store_against_state`, then `periodic` and `sign_now`, at last `close`."""
 
     def __init__(self, engine: Engine, folder: KeyFolder, feed: Feed) -> None:
         self._engine = engine
@@ -61,6 +61,11 @@ class LedgerSigner:
         self._signed_at = (-1, 0.0)
         self._refused: LedgerForked | None = None
         self._turn = asyncio.Lock()
+
+    @property
+    def vkey(self) -> str:
+        """The key that verifiers are given."""
+        return self.signer.vkey
 
     # -- what is kept outside the store -----------------------------------------------------
 
@@ -193,6 +198,7 @@ class LedgerSigner:
                     hint="Find out who changed it. Without the file the signer starts from the newest "
                     "checkpoint in the store.",
                 ) from fault
+        now, signed = known, EMPTY
         for _ in range(_ROUNDS):  # another signer may add to it between the two reads
             newest = await self._engine.checkpoints(ROOT_LOG)
             signed = open_head(newest[0].note, self.verifier) if newest else EMPTY

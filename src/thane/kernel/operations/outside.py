@@ -31,6 +31,7 @@ from thane.kernel.operations.progress import Feed, ProgressWriter
 from thane.kernel.operations.settle import Settler, Superseded, Ticket
 from thane.kernel.operations.spool import Spooled, SpoolRefused
 from thane.kernel.operations.stages.idempotency import Claim, Idempotency
+from thane.kernel.operations.stages.match import match
 from thane.kernel.operations.stages.rules import JudgeRules
 from thane.kernel.records.engine import Change, Operation
 from thane.kernel.records.prepare import Entrant
@@ -141,12 +142,14 @@ class Effects:
     async def _steps(self, call: Call, flow: Flow) -> Reply:
         try:
             intent, ticket = await self._prepare(call)
+            self._settler.held.add(ticket.id)
             if ticket.idempotency_id is not None:
                 self._by_key[ticket.idempotency_id] = flow
             try:
                 outcome = await self._act(call, flow, intent, ticket)
                 return await self._settle(call, intent, ticket, outcome)
             finally:
+                self._settler.held.discard(ticket.id)
                 if ticket.idempotency_id is not None:
                     self._by_key.pop(ticket.idempotency_id, None)
         finally:
@@ -164,6 +167,7 @@ class Effects:
             unit.durable = True
             claim = await self._idempotency.claim(unit, call)
             await self._rules(unit, call)
+            await match(unit, call)
             return await outside.prepare(unit, call.request)
 
         def entrant(unit: Unit, intent: Any) -> Entrant:
@@ -277,29 +281,29 @@ class Effects:
         return True
 
     async def _settle(self, call: Call, intent: Any, ticket: Ticket, outcome: Any) -> Reply:
-        bound, context = call.operation, call.known
         try:
-            return await self._settler.settle(bound, context, ticket, intent, outcome)
+            return await self._settler.settle(call.operation, call.known, ticket, intent, outcome)
         except Superseded:
             raise
-        except Exception as fault:
+        except Exception:
+            # Whatever it was, a full disk or a defect: the outcome must not be lost.
             log.exception("settle failed; the outcome is spooled", extra={"intent": ticket.intent_index})
-            cause = fault
+            return await self._spool(call, ticket, outcome)
+        finally:
+            self._settler.forget(ticket)
+
+    async def _spool(self, call: Call, ticket: Ticket, outcome: Any) -> Reply:
+        bound, context = call.operation, call.known
         stored = msgspec.json.encode(outcome)
+        body = recorded(self._settler.last_answer(ticket) or stored, None)
         item = Spooled(context.tenant_id, ticket.intent_index, bound.name, msgspec.Raw(stored))
-        made = self._settler.last_answer(ticket)
         try:
             await self._settler.spool.put(item, context.principal.subject)
         except (SpoolRefused, SealingError) as refused:
-            result = msgspec.json.decode(recorded(stored if made is None else made, None))
             raise OutcomeUnrecorded(
                 f"{bound.name} was done, but neither the store nor the spool could take its outcome",
-                extra={"result": result, "intent_index": ticket.intent_index},
+                extra={"result": msgspec.json.decode(body), "intent_index": ticket.intent_index},
             ) from refused
-        finally:
-            self._settler.forget(ticket)
-        body = recorded(stored if made is None else made, None)
-        log.warning("outcome spooled", extra={"intent": ticket.intent_index, "cause": str(cause)})
         return Reply(
             status=bound.status, body=body, intent_index=ticket.intent_index, resource=ticket.resource
         )

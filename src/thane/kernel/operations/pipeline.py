@@ -71,7 +71,9 @@ class Pipeline:
         server_id: str,
         lease_us: int = LEASE_US,
     ) -> None:
+        self.records = records
         self.operations = operations
+        self.clock = clock
         self.ids = ids
         self.identity = ports.identity
         self.access = AccessLog(records.engine, ids, ports.observer)

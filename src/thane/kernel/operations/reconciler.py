@@ -42,7 +42,11 @@ class Tick(msgspec.Struct):
 
 
 class Reconciler:
-    """Called by a job; `is_dead(server_id)` tells of predecessors that are certainly gone."""
+    """Called by a job. `is_dead(server_id)` tells of predecessors that are certainly gone.
+
+    A server id belongs to one start of one process. What this process itself works on is
+    left alone: a lease it could not renew is no reason to take an intent from itself.
+    """
 
     def __init__(
         self,
@@ -101,7 +105,7 @@ class Reconciler:
             found |= {
                 r.id: r for r in await self._records.across(OpenIntent, OpenIntent.id.in_(missing), AT_ONCE)
             }
-        return list(found.values())
+        return [row for row in found.values() if row.id not in self._settler.held]
 
     async def _one(self, row: OpenIntent, spooled: bool, tick: Tick) -> None:
         bound = self._operations.find(row.operation)

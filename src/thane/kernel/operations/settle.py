@@ -46,11 +46,16 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settler:
-    """Settles intents. Keeps an answer that could not be committed until it is asked for or forgotten."""
+    """Settles intents. Keeps an answer that could not be committed until it is asked for or forgotten.
+
+    `held` names the open intents that this process is working on: its reconciler leaves them
+    alone, whatever their lease.
+    """
 
     def __init__(self, records: Records, spool: Spool) -> None:
         self._records = records
         self.spool = spool
+        self.held: set[str] = set()
         self._answers: dict[str, bytes] = {}
 
     def last_answer(self, ticket: Ticket) -> bytes | None:

@@ -76,7 +76,12 @@ async def test_access_rows_that_cannot_be_kept_are_counted(house: House) -> None
 async def test_many_reads_become_few_write_sets(house: House) -> None:
     rides: list[WriteSet] = []
     ride = house.engine.ride
-    house.engine.ride = lambda w: (rides.append(w), ride(w))[1]  # type: ignore[method-assign,func-returns-value]
+
+    def spy(write_set: WriteSet) -> None:
+        rides.append(write_set)
+        ride(write_set)
+
+    house.engine.ride = spy  # type: ignore[method-assign]
     for _ in range(100):
         await house.ask("notes.list")
     assert len(await house.access()) == 100

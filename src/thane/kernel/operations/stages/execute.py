@@ -6,15 +6,14 @@ judged again when a conflict makes the unit run again.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-from thane.kernel.errors import PreconditionFailed
 from thane.kernel.ledger.leaf import Kind
 from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.declare import Effect
 from thane.kernel.operations.details import answer, arguments, details, version_of
-from thane.kernel.operations.outside import Effects
 from thane.kernel.operations.stages.idempotency import Claim, Idempotency, Replayed
+from thane.kernel.operations.stages.match import match
 from thane.kernel.operations.stages.rules import JudgeRules
 from thane.kernel.records.engine import Change
 from thane.kernel.records.prepare import Entrant
@@ -22,6 +21,12 @@ from thane.kernel.records.store import Records
 from thane.kernel.records.unit import Unit
 
 DONE = "done"
+
+
+class Effects(Protocol):
+    """Who runs effects outside: `thane.kernel.operations.outside.Effects`, which uses stages itself."""
+
+    async def run(self, call: Call) -> Reply: ...
 
 
 class Execute:
@@ -107,24 +112,6 @@ class Execute:
         leaf_hash = result.committed.leaf_hash
         reply.leaf_hash = None if leaf_hash is None else leaf_hash.hex()
         return reply
-
-
-async def match(unit: Unit, call: Call) -> None:
-    """If-Match: the row the request speaks of must have this version; it is guarded from here on."""
-    wanted, bound = call.if_match, call.operation
-    if wanted is None:
-        return
-    if bound.entity is None or call.resource is None or bound.declaration.lists:
-        raise PreconditionFailed(
-            f"{bound.name} speaks of no single resource with an ETag",
-            hint="Leave If-Match out for this request.",
-        )
-    current = await unit.get(bound.entity, call.resource)
-    if current.version != wanted:
-        raise PreconditionFailed(
-            f'{call.resource} has the ETag "{current.version}" now, not "{wanted}"',
-            extra={"version": current.version},
-        )
 
 
 def resource_of(call: Call, value: Any) -> str | None:

@@ -1,0 +1,92 @@
+"""Random boxes and random conditions on them, for comparing an engine with the reference in Python."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.store.entities import Box, Status
+from thane.kernel.records import Predicate
+
+# Letters on both sides of what engines are known to treat differently: case, accents, the end of
+# the basic plane (UTF-16 order is not code point order), the last character there is.
+LETTERS = "aAbBäÄß_%'\"\\ é\u0130\u017f\ud7ff\ue000\uffff\U0001f600\U0010ffff"
+texts = st.text(LETTERS, max_size=4)
+numbers = st.sampled_from([-(2**63), -2, -1, 0, 1, 2, 10, 2**53 + 1, 2**63 - 1]) | st.integers(-3, 3)
+_costs = ["0", "1", "-1", "0.1", "-0.1", "1e-18", "-1e-18", "999999999999999999.999999999999999999", "-10", "10"]
+costs = st.sampled_from([Decimal(c) for c in _costs])
+prices = st.sampled_from([Decimal(p) for p in ("0", "-0.0001", "0.0001", "12345678.9", "-99999999.9999")])
+times = st.sampled_from(
+    [datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=n) for n in (-(10**15), -1, 0, 1, 10**15)]
+)
+scalars = st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from([0.5, 1.0, "a", "ä", ""])
+documents = st.dictionaries(
+    st.sampled_from("abä"),
+    st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+        max_leaves=5,
+    ),
+    max_size=3,
+)
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "slot": st.none() | numbers,
+    "status": st.sampled_from(Status),
+    "number": numbers,
+    "cost": costs,
+    "price": st.none() | prices,
+    "open": st.booleans(),
+    "seen_at": st.none() | times,
+    "created_at": times,
+    "title": st.none() | texts,
+    "code": texts,
+    "meta": documents,
+}
+rows = st.fixed_dictionaries(VALUES)
+COMPARED = ("slot", "status", "number", "cost", "price", "open", "seen_at", "created_at", "title", "code")
+
+
+def column(name: str) -> Any:
+    return getattr(Box, name)
+
+
+@st.composite
+def comparisons(draw: st.DrawFn) -> Predicate:
+    name = draw(st.sampled_from(COMPARED))
+    known = VALUES[name].filter(lambda v: v is not None)
+    chosen = column(name)
+    kind = draw(st.sampled_from(["=", "!=", "<", "<=", ">", ">=", "in", "null", "notnull"]))
+    if kind == "in":
+        made = chosen.in_(draw(st.lists(known, max_size=3)))
+    elif kind == "null":
+        made = chosen == None  # noqa: E711
+    elif kind == "notnull":
+        made = chosen != None  # noqa: E711
+    else:
+        made = Predicate((kind, name), (draw(known),))
+    assert isinstance(made, Predicate)
+    return made
+
+
+@st.composite
+def text_conditions(draw: st.DrawFn) -> Predicate:
+    name, text = draw(st.sampled_from(("title", "code", "status"))), draw(texts)
+    made = column(name).startswith(text) if draw(st.booleans()) else column(name).has(text)
+    assert isinstance(made, Predicate)
+    return made
+
+
+contained = documents.map(lambda document: Box.meta.contains(document))
+predicates = st.recursive(
+    comparisons() | text_conditions() | contained,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map(lambda pair: pair[0] & pair[1]),
+        st.tuples(inner, inner).map(lambda pair: pair[0] | pair[1]),
+        inner.map(lambda one: ~one),
+    ),
+    max_leaves=6,
+)
