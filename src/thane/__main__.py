@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 
 from thane.interfaces.cli.main import cli
-from thane.interfaces.cli.output import refuse_error
-from thane.kernel.errors import ThaneError
 
 
 class _Lazy:
@@ -22,10 +20,15 @@ def main() -> None:
     """Entry point of `thane`."""
     try:
         cli(obj=_Lazy(), prog_name="thane")
-    except ThaneError as error:
-        refuse_error(error)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        from thane.interfaces.cli.output import refuse_error
+        from thane.kernel.errors import ThaneError
+
+        if isinstance(error, ThaneError):
+            refuse_error(error)
+        raise
 
 
 if __name__ == "__main__":

@@ -53,11 +53,12 @@ class Answer:
 
 @dataclass
 class Api:
-    """One server, spoken to over HTTP with a key; a connection for each thread."""
+    """One server, spoken to over HTTP with a key; `keep` has a connection for each thread, else one a call."""
 
     url: str
     key: str
     timeout: float = TIMEOUT_SECONDS
+    keep: bool = False
     _local: threading.local = field(default_factory=threading.local)
 
     def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
@@ -75,6 +76,8 @@ class Api:
             response = connection.getresponse()
             data = response.read()
             found = {name.lower(): value for name, value in response.getheaders()}
+            if not self.keep:
+                self.close()
             return Answer(response.status, found, json.loads(data) if data else None)
         except BROKEN:
             self.close()
@@ -192,7 +195,7 @@ def main() -> None:
     key = arguments.key_file.read_text().strip()
     threads = []
     for n in range(arguments.workers):
-        worker = Worker(Api(arguments.url, key), journal, f"{arguments.seed}/{n}", stop)
+        worker = Worker(Api(arguments.url, key, keep=True), journal, f"{arguments.seed}/{n}", stop)
         threads.append(threading.Thread(target=worker.work))
         threads[-1].start()
     for thread in threads:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.kernel.operations.house import House
 from tests.kernel.operations.notes import Deed
@@ -102,7 +103,7 @@ async def test_the_socket_is_its_owners(
     await server.start_unix(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sockets.is_listening(path)
-    monkeypatch.setattr(servers, "peer_uid", lambda connection: os.geteuid() + 1)
+    monkeypatch.setattr(servers, "peer_uid", lambda descriptor: os.geteuid() + 1)
     with pytest.raises(ConnectionFailed):
         await UnixSocket(path).call("GET", "/health")
     await server.stop()
@@ -123,6 +124,34 @@ async def test_tcp_asks_for_a_key_and_a_taken_port_is_told(app: HttpApp) -> None
     with pytest.raises(SettingsError):
         sockets.listen_tcp("192.0.2.1", 0)
     await server.stop()
+
+
+async def test_a_head_without_end_is_cut_off(app: HttpApp) -> None:
+    server = HttpServer(app, drain_seconds=1)
+    host, port = await server.start_tcp("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(b"GET /health HTTP/1.1\r\nhost: x\r\n")
+    for i in range(100):
+        writer.write(b"x-%d: %s\r\n" % (i, b"y" * 1000))
+    writer.write(b"\r\n")
+    assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    await server.stop()
+
+
+def test_the_servers_own_loop_and_the_peers_user_fit(tmp_path: Path) -> None:
+    """uvloop's transports give out no real socket; the check of the peer must not depend on one."""
+
+    async def main() -> None:
+        house = await House.build(tmp_path)
+        server = HttpServer(HttpApp(house.pipeline), drain_seconds=1)
+        await server.start_unix(tmp_path / "thane.sock")
+        got = await UnixSocket(tmp_path / "thane.sock").call("GET", "/health")
+        assert got.body["status"] == "ok"
+        await server.stop()
+        await house.close()
+
+    uvloop.run(main())
 
 
 async def test_a_stop_answers_what_was_asked(app: HttpApp, house: House, tmp_path: Path) -> None:

@@ -17,6 +17,11 @@ from thane.adapters.isolation import IsolationClient
 from thane.kernel.ports.isolation import Tier
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    meaning = "run again as an ordinary user and without namespaces (test_as_others)"
+    config.addinivalue_line("markers", f"for_others: {meaning}")
+
+
 class Programs:
     """The session's programs, one per tier; started when first asked for."""
 
@@ -46,7 +51,11 @@ class Programs:
         finally:
             await client.close()
         report = reports[tier]
-        return "" if report.available else f"tier {tier} is not to be had here: {report.missing}. {report.remedy}"
+        return (
+            ""
+            if report.available
+            else f"tier {tier} is not to be had here: {report.missing}. {report.remedy}"
+        )
 
     def stop(self) -> None:
         """End them and see that nothing of them is left."""
@@ -62,7 +71,7 @@ class Programs:
 
 @pytest.fixture(scope="session")
 def programs() -> Iterator[Programs]:
-    # Not pytest's own folder: its path may be too long for what some tests want to show, and closed to others.
+    # Not pytest's own folder: it is closed to others, and a jail must fail at the socket, not before.
     folder = Path(tempfile.mkdtemp(prefix="thane-tests-"))
     started = Programs(folder)
     yield started
@@ -89,13 +98,18 @@ async def client(programs: Programs, tier: Tier) -> AsyncIterator[IsolationClien
 
 
 @pytest.fixture
-async def best(programs: Programs) -> AsyncIterator[IsolationClient]:
-    """A client of the strongest tier there is, for what does not depend on the tier."""
+def best_tier(programs: Programs) -> Tier:
+    """The strongest tier there is."""
     for wanted in TIERS:
         if not programs.missing(wanted):
-            connected = programs.client(wanted)
-            await connected.start()
-            yield connected
-            await connected.close()
-            return
+            return wanted
     pytest.skip("no tier of isolation is to be had here")
+
+
+@pytest.fixture
+async def best(programs: Programs, best_tier: Tier) -> AsyncIterator[IsolationClient]:
+    """A client of the strongest tier there is, for what does not depend on the tier."""
+    connected = programs.client(best_tier)
+    await connected.start()
+    yield connected
+    await connected.close()

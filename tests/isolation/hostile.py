@@ -17,6 +17,7 @@ class Attack:
     name: str
     code: str
     needs_root: bool = False  # without a jail it works as root only
+    needs_namespaces: bool = False  # without a jail it works only where the kernel allows new ones
 
 
 ATTACKS = (
@@ -81,7 +82,8 @@ for place in places:
     ),
     Attack(
         "ptrace",
-        _LIBC + "if libc.ptrace(16, {pid}, None, None) == 0: libc.ptrace(17, {pid}, None, None); print('REACHED')",
+        _LIBC + "if libc.ptrace(16, {pid}, None, None) == 0:\n"
+        "    libc.ptrace(17, {pid}, None, None); print('REACHED')",
     ),
     Attack(
         "read-host-memory",
@@ -97,6 +99,7 @@ if libc.process_vm_readv({pid}, ctypes.byref(mine), 1, ctypes.byref(theirs), 1, 
     Attack(
         "user-namespace",
         _LIBC + "if libc.unshare(0x10000000) == 0: print('REACHED')",
+        needs_namespaces=True,
     ),
     Attack(
         "user-namespace-by-clone",
@@ -106,6 +109,7 @@ pid = libc.syscall({clone}, 0x10000000 | 17, 0, 0, 0, 0)
 if pid == 0: os._exit(0)
 if pid > 0: print("REACHED")
 """,
+        needs_namespaces=True,
     ),
     Attack(
         "keyring",
@@ -126,8 +130,12 @@ if pid > 0: print("REACHED")
         + "params = ctypes.create_string_buffer(120)\n"
         + "if libc.syscall(425, 4, params) >= 0: print('REACHED')",
     ),
-    Attack("mount", _LIBC + "if libc.mount(b't', {folder!r}.encode(), b'tmpfs', 0, None) == 0:\n"
-           "    libc.umount2({folder!r}.encode(), 2); print('REACHED')", needs_root=True),
+    Attack(
+        "mount",
+        _LIBC + "if libc.mount(b't', {folder!r}.encode(), b'tmpfs', 0, None) == 0:\n"
+        "    libc.umount2({folder!r}.encode(), 2); print('REACHED')",
+        needs_root=True,
+    ),
     Attack("chroot", "import os; os.chroot({folder!r}); print('REACHED')", needs_root=True),
     Attack(
         "device-node",
@@ -138,6 +146,7 @@ if pid > 0: print("REACHED")
         "join-namespace",
         "import os\n" + _LIBC + "if libc.setns(os.open('/proc/{pid}/ns/uts', 0), 0) == 0: print('REACHED')",
         needs_root=True,
+        needs_namespaces=True,
     ),
     Attack(
         "host-name",
@@ -146,7 +155,8 @@ if pid > 0: print("REACHED")
     ),
     Attack(
         "kernel-settings",
-        "path = '/proc/sys/kernel/core_pattern'; text = open(path).read(); open(path, 'w').write(text); print('REACHED')",
+        "path = '/proc/sys/kernel/core_pattern'; text = open(path).read()\n"
+        "open(path, 'w').write(text); print('REACHED')",
         needs_root=True,
     ),
     Attack(
@@ -154,7 +164,9 @@ if pid > 0: print("REACHED")
         "import fcntl, os\nmaster, slave = os.openpty()\nfcntl.ioctl(slave, 0x5412, b'x'); print('REACHED')",
         needs_root=True,
     ),
-    Attack("become-root", "import os; os.setuid(0); os.chown({file!r}, 0, 0); print('REACHED')", needs_root=True),
+    Attack(
+        "become-root", "import os; os.setuid(0); os.chown({file!r}, 0, 0); print('REACHED')", needs_root=True
+    ),
     Attack(
         "bpf",
         _LIBC + "attr = (ctypes.c_uint * 32)(1, 4, 4, 1)\n"

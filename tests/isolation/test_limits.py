@@ -13,6 +13,7 @@ from thane.kernel.ports.isolation import Outcome, Tier
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.for_others
 async def test_memory_of_one_process(client: IsolationClient) -> None:
     code = "print('begun')\nkept = []\nwhile True: kept.append(bytearray(8 << 20))"
     result = await run(client, code, limits={"memory_bytes": 96 * MB})
@@ -25,6 +26,7 @@ async def test_memory_of_one_process(client: IsolationClient) -> None:
     assert verdict.usage.peak_memory_bytes >= 80 * MB
 
 
+@pytest.mark.for_others
 async def test_memory_of_many_processes_together(client: IsolationClient) -> None:
     """None of them passes the limit alone."""
     code = """
@@ -57,6 +59,7 @@ async def test_a_program_within_its_memory_is_left_alone(client: IsolationClient
     assert 60 * MB < result.verdict.usage.peak_memory_bytes < 128 * MB
 
 
+@pytest.mark.for_others
 async def test_disk(client: IsolationClient) -> None:
     code = """
 import errno
@@ -73,6 +76,7 @@ except OSError as error:
         assert b"--disk" in result.verdict.message.encode() or result.stdout == b"EFBIG\n", result
 
 
+@pytest.mark.for_others
 async def test_disk_by_many_files_in_any_writable_folder(client: IsolationClient) -> None:
     code = """
 import os
@@ -91,6 +95,7 @@ print(written >> 20)
         assert int(result.stdout) < 9, result
 
 
+@pytest.mark.for_others
 async def test_inodes(client: IsolationClient) -> None:
     code = """
 made = 0
@@ -107,6 +112,7 @@ print(made)
         assert int(result.stdout.split()[-1]) < 20_001
 
 
+@pytest.mark.for_others
 async def test_a_fork_bomb_hits_the_process_limit_and_goes_with_its_jail(client: IsolationClient) -> None:
     code = """
 import os, time
@@ -164,6 +170,7 @@ print("done")
     assert result.stdout == b"done\n", result
 
 
+@pytest.mark.for_others
 async def test_time_out_of_a_program_that_ignores_signals(client: IsolationClient) -> None:
     code = """
 import os, signal
@@ -215,7 +222,9 @@ print(len(os.sched_getaffinity(0)))
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 async def test_output_is_cut_with_a_marker(client: IsolationClient, stream: str) -> None:
-    code = f"import sys\nfor _ in range(300): sys.{stream}.write('x' * 1000)\nprint('end', file=sys.__stdout__)"
+    code = (
+        f"import sys\nfor _ in range(300): sys.{stream}.write('x' * 1000)\nprint('end', file=sys.__stdout__)"
+    )
     result = await run(client, code, limits={"output_bytes": 100_000})
     cut = result.stdout if stream == "stdout" else result.stderr
     marker = b"\n[output limit of 100000 bytes reached; the rest was dropped]\n"

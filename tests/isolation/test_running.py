@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 
 import pytest
 
@@ -14,6 +16,7 @@ from thane.kernel.ports.isolation import Outcome, OutputChunk, Sample, Tier, Ver
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.for_others
 async def test_a_program_prints_and_completes(client: IsolationClient, tier: Tier) -> None:
     result = await run(client, "print(6 * 7)")
     assert result.stdout == b"42\n"
@@ -31,6 +34,7 @@ async def test_a_program_prints_and_completes(client: IsolationClient, tier: Tie
     assert 2 * MB < verdict.usage.peak_memory_bytes < LIMITS.memory_bytes
 
 
+@pytest.mark.for_others
 async def test_what_enforced_each_limit_is_said(client: IsolationClient, tier: Tier) -> None:
     said = (await run(client, "pass")).verdict.enforcement
     assert said.timeout == "clock"
@@ -69,8 +73,11 @@ async def test_output_comes_while_the_program_runs(client: IsolationClient) -> N
     assert result.verdict.outcome == Outcome.CANCELLED
 
 
+@pytest.mark.for_others
 async def test_bytes_come_out_as_they_were_written(client: IsolationClient) -> None:
-    code = "import os\nfor i in range(64): os.write(1, bytes(range(256)) * 16)\nos.write(2, b'\\xff\\x00\\xfe')"
+    code = (
+        "import os\nfor i in range(64): os.write(1, bytes(range(256)) * 16)\nos.write(2, b'\\xff\\x00\\xfe')"
+    )
     result = await run(client, code)
     assert result.stdout == bytes(range(256)) * 1024
     assert result.stderr == b"\xff\x00\xfe"
@@ -83,19 +90,23 @@ async def test_a_busy_program_does_not_make_a_chunk_per_line(client: IsolationCl
     assert len(result.chunks) < 2000
 
 
-@pytest.mark.parametrize(("code", "expected"), [("raise SystemExit(3)", 3), ("exit(255)", 255), ("quit()", 0)])
+@pytest.mark.parametrize(
+    ("code", "expected"), [("raise SystemExit(3)", 3), ("exit(255)", 255), ("quit()", 0)]
+)
 async def test_the_exit_code_is_the_programs(client: IsolationClient, code: str, expected: int) -> None:
     verdict = (await run(client, code)).verdict
     assert (verdict.exit_code, verdict.signal) == (expected, None)
     assert verdict.outcome == (Outcome.COMPLETED if expected == 0 else Outcome.FAILED)
 
 
+@pytest.mark.for_others
 async def test_an_exit_code_that_looks_like_a_signal_is_not_one(client: IsolationClient) -> None:
     verdict = (await run(client, "import sys; sys.exit(137)")).verdict
     assert (verdict.outcome, verdict.exit_code, verdict.signal) == (Outcome.FAILED, 137, None)
     assert verdict.message == "exited with code 137"
 
 
+@pytest.mark.for_others
 async def test_a_signal_is_told_by_name(client: IsolationClient) -> None:
     verdict = (await run(client, "import ctypes; ctypes.string_at(0)")).verdict
     assert (verdict.outcome, verdict.exit_code, verdict.signal) == (Outcome.FAILED, 139, 11)
@@ -141,6 +152,7 @@ async def test_empty_code_completes(client: IsolationClient) -> None:
     assert (await run(client, b"")).verdict.outcome == Outcome.COMPLETED
 
 
+@pytest.mark.for_others
 async def test_the_program_looks_like_a_script_that_was_started(client: IsolationClient) -> None:
     code = """
 import __main__, os, sys
@@ -168,24 +180,28 @@ print("main")
     assert (await run(client, code)).stdout == b"main\nthread\nlast\n"
 
 
+@pytest.mark.for_others
 async def test_standard_input_is_read_to_its_end(client: IsolationClient) -> None:
     given = bytes(range(256)) * 4000
-    code = "import sys, hashlib; data = sys.stdin.buffer.read(); print(len(data), hashlib.sha256(data).hexdigest())"
-    import hashlib
-
+    code = """
+import hashlib, sys
+data = sys.stdin.buffer.read()
+print(len(data), hashlib.sha256(data).hexdigest())
+"""
     result = await run(client, code, stdin=given)
     assert result.stdout.decode().split() == [str(len(given)), hashlib.sha256(given).hexdigest()]
 
 
 async def test_the_environment_is_what_was_given_and_nothing_else(client: IsolationClient) -> None:
-    result = await run(client, "import os, json; print(json.dumps(dict(os.environ)))", env={"TOKEN": "s3 cret=ü"})
-    import json
-
+    result = await run(
+        client, "import os, json; print(json.dumps(dict(os.environ)))", env={"TOKEN": "s3 cret=ü"}
+    )
     found = json.loads(result.stdout)
     assert found.pop("TOKEN") == "s3 cret=ü"
     assert set(found) == {"HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "TMPDIR"}
 
 
+@pytest.mark.for_others
 async def test_shell_commands_run(client: IsolationClient) -> None:
     code = "echo \"$GREETING\" | tr a-z A-Z; cat; echo oops >&2; python3 -c 'print(2**10)'; exit 4"
     result = await run(client, code, "shell", env={"GREETING": "hello"}, stdin=b"from stdin\n")
@@ -199,6 +215,7 @@ async def test_a_shell_that_dies_of_a_signal_says_so(client: IsolationClient) ->
     assert (verdict.outcome, verdict.exit_code, verdict.signal) == (Outcome.FAILED, 143, 15)
 
 
+@pytest.mark.for_others
 async def test_processes_left_behind_end_with_the_program(client: IsolationClient) -> None:
     code = """
 import os, subprocess, sys, time

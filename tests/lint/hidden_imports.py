@@ -12,6 +12,7 @@ from typing import TypeGuard
 # Where an import may stand inside a function, and why.
 MAY_HIDE = {
     "thane/adapters": "a driver is loaded by whoever configured it",
+    "thane/bootstrap": "a command loads what it uses",
     "thane/interfaces/cli": "a command loads what it uses",
     "thane/__main__.py": "a command loads what it uses",
     "thane/isolation/jailed.py": "what it imports at its top, every execution waits for",

@@ -189,8 +189,8 @@ class Comparison:
         return None if field is None else field.python_type
 
     def _object_domain(self, owner: str) -> str:
-        entity = owner.split()[-1].partition(".")[0]
-        return self.domains.get(entity, "kernel")
+        entity = owner.rsplit(maxsplit=1)[-1].partition(".")[0]
+        return str(self.domains.get(entity, "kernel"))
 
     def indexes(self) -> Iterator[Finding]:
         seen: set[str] = set()
@@ -284,7 +284,7 @@ class Comparison:
         """An operation; or what stands in the place of one: a function of the kernel, a command, the feed."""
         bare, _, options = name.removesuffix(")").partition("(")
         part = bare.partition(".")[0]
-        if bare.startswith("thane ") or bare.startswith("/"):
+        if bare.startswith(("thane ", "/")):
             commands = [b for b in bare.split(" and ") if b.startswith("thane ")]
             return Finding("commands", "operations", bare, all(map(_is_command, commands)))
         if part in PARTS:
@@ -310,9 +310,7 @@ class Comparison:
         for name, given in rows.items():
             key = by_env.get(name, name)
             there = key in SETTINGS
-            yield Finding(
-                "settings", "settings", name, there, _default_fault(key, given) if there else ""
-            )
+            yield Finding("settings", "settings", name, there, _default_fault(key, given) if there else "")
         for row in self.manifest["settings"]:
             if row["profile"] == "compose" and row["name"].startswith("DATABASE_"):
                 alias = {"DATABASE_HOST": "db.example", row["name"]: "7001"}
@@ -363,7 +361,7 @@ def _field_fault(field: FieldSchema, row: Row, *, view: bool) -> str:
 
 
 def _value(text: str) -> Any:
-    """A default as it stands in the manifest: text in quotes, a number, a truth value, a time with its unit."""
+    """A default as the manifest has it: text in quotes, a number, a truth value, a time with its unit."""
     bare = text.strip().strip("\"'")
     if bare in ("true", "false"):
         return bare == "true"

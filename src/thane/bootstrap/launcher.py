@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -12,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from thane.adapters.disk import DataFolder
+from thane.bootstrap.place import data_folder, refuse_impossible
 from thane.bootstrap.reading import StoreReader
 from thane.bootstrap.system import System
 from thane.interfaces.cli.launcher import Ledger, Ready
-from thane.interfaces.http.server import HttpServer
+from thane.interfaces.http.door import Behind, Door
 from thane.interfaces.local import Caller, InProcess, UnixSocket
 from thane.kernel.errors import FolderInUse, NotFound
 from thane.kernel.logs import Scrubber, configure
 from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.isolation import TierReport
 from thane.kernel.settings import Loaded, find_config, load
+from thane.kernel.settings_effect import idle
+
+log = logging.getLogger(__name__)
 
 # A command that finds the folder locked by one that is just ending waits this long for its socket.
 PATIENCE_SECONDS = 5.0
@@ -31,25 +36,34 @@ class ProgramLauncher:
     """See `thane.interfaces.cli.launcher.Launcher` for what each method promises."""
 
     def settings(self, config: str | None, overrides: Mapping[str, Any]) -> Loaded:
-        return load(find_config(config, os.environ), os.environ, overrides)
+        loaded = load(find_config(config, os.environ), os.environ, overrides)
+        refuse_impossible(loaded.settings)
+        return loaded
 
     def data(self, option: str | None) -> Path:
         return Path(option or os.environ.get("THANE_DATA") or ".thane")
 
     @asynccontextmanager
     async def calling(self, data: Path, loaded: Loaded) -> AsyncIterator[Caller]:
-        folder = DataFolder(data)
+        folder = data_folder(data, loaded.settings)
         system = await self._owned(folder, loaded)
         if system is None:
             yield UnixSocket(folder.socket)
             return
-        server = HttpServer(system.app, drain_seconds=loaded.settings.http.drain_timeout_secs)
+        app, drain = system.app, loaded.settings.http.drain_timeout_secs
+
+        def server() -> Behind:
+            from thane.interfaces.http.server import HttpServer
+
+            return HttpServer(app, drain_seconds=drain)
+
+        door = Door(folder.socket, server)
         try:
             # Others find this process while it owns the folder; what they began is finished before it leaves.
-            await server.start_unix(folder.socket)
-            yield InProcess(system.app)
+            door.open()
+            yield InProcess(app)
         finally:
-            await server.stop()
+            await door.close()
             await system.stop()
 
     async def _owned(self, folder: DataFolder, loaded: Loaded) -> System | None:
@@ -71,7 +85,7 @@ class ProgramLauncher:
 
     @asynccontextmanager
     async def reading(self, data: Path, loaded: Loaded) -> AsyncIterator[Ledger]:
-        folder = DataFolder(data)
+        folder = data_folder(data, loaded.settings)
         if not folder.exists:
             raise NotFound(f"there is no store in {folder.path}", hint="Try: thane run -c 'print(1)'")
         self._log(loaded, quiet=True)
@@ -83,9 +97,11 @@ class ProgramLauncher:
             await reader.close()
 
     async def serving(self, data: Path, loaded: Loaded) -> AsyncIterator[Ready]:
+        from thane.interfaces.http.server import HttpServer
+
         started = time.monotonic()
         self._log(loaded, quiet=False)
-        folder = DataFolder(data)
+        folder = data_folder(data, loaded.settings)
         system = System(loaded.settings, folder, role="server")
         await system.start()
         server = HttpServer(system.app, drain_seconds=loaded.settings.http.drain_timeout_secs)
@@ -115,9 +131,11 @@ class ProgramLauncher:
             return System.unopened(load(None, {}).settings, DataFolder(Path(scratch))).operations
 
     async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
-        return await System.probe(loaded.settings, DataFolder(data))
+        return await System.probe(loaded.settings, data_folder(data, loaded.settings))
 
     def _log(self, loaded: Loaded, *, quiet: bool) -> None:
         """A server logs as its settings say; a command only what went wrong."""
         level = "error" if quiet and loaded.settings.log.level == "info" else loaded.settings.log.level
         configure(level=level, style=loaded.settings.log.format, scrub=Scrubber(loaded.secrets()))
+        for setting in idle(loaded.settings):
+            log.warning("%s", setting)

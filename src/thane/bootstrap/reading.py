@@ -46,7 +46,9 @@ class StoreReader:
         self._registry = registry()
         self._engine = SqliteEngine(folder.store, self._registry, SystemClock(), readonly=True)
         self._keys = KeyFolder(folder.keys)
-        self._records = Records(self._engine, self._registry, Preparer(SubjectRing(self._engine, self._keys)), IdFactory())
+        self._records = Records(
+            self._engine, self._registry, Preparer(SubjectRing(self._engine, self._keys)), IdFactory()
+        )
 
     async def open(self) -> None:
         await self._engine.open()
@@ -79,7 +81,7 @@ class StoreReader:
         return Signer(self._keys.ledger_name, self._keys.ledger_seed)
 
     async def prove(self, index: int) -> str:
-        """The proof of an entry under the newest checkpoint; an entry that is not signed yet is waited for."""
+        """The proof of an entry under the newest checkpoint; one that is not signed yet is waited for."""
         deadline = time.monotonic() + SIGNED_WITHIN_SECONDS
         while True:
             try:

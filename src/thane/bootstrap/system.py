@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import socket
-from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ from thane import __version__
 from thane.adapters.disk import DataFolder
 from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
-
+from thane.bootstrap.place import open_keys
+from thane.bootstrap.upkeep import upkeep
+from thane.bootstrap.values import HOUR_US, Meters, bounds, identity_cache, networks, prices, signer_jobs
 from thane.domains.accounts import AccountsService, CreateKey, CreateSetupLink, CreateTenant
 from thane.domains.accounts import module as accounts_module
-from thane.domains.billing import BillingService, Prices
-
+from thane.domains.billing import BillingService
 from thane.domains.billing import module as billing_module
 from thane.domains.projects import ProjectsService
 from thane.domains.projects import module as projects_module
@@ -32,10 +32,8 @@ from thane.domains.runs import RunsService
 from thane.domains.runs import module as runs_module
 from thane.domains.sandboxes import (
     Artifacts,
-    Bounds,
     ExecutionsService,
     MarkStarted,
-    ResourceLimits,
     SandboxesService,
     Slots,
     host_bounds,
@@ -93,7 +91,9 @@ def registry() -> Registry:
 class System:
     """One process's Thane over one data folder. `start` before use, `stop` after it."""
 
-    def __init__(self, settings: Settings, folder: DataFolder, *, role: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, folder: DataFolder, *, role: str, clock: Clock | None = None
+    ) -> None:
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
@@ -107,7 +107,12 @@ class System:
     # -- life -------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Lock the folder, open the store, make what a first use needs, begin the jobs."""
+        """Open, and begin the jobs."""
+        await self.open()
+        await self.jobs.start()
+
+    async def open(self) -> None:
+        """Lock the folder, open the store, make what a first use needs. Nothing runs by itself yet."""
         self.folder.make()
         self.folder.lock()
         try:
@@ -121,7 +126,6 @@ class System:
         await self.system.register()
         # What a dead predecessor left open is closed before anything new begins.
         await self.reconciler.tick()
-        await self.jobs.start()
 
     async def stop(self) -> None:
         """Finish what was begun, sign, leave the folder to others."""
@@ -135,7 +139,7 @@ class System:
         self.folder.unlock()
 
     async def _open_store(self) -> None:
-        self.keys = KeyFolder.open_or_create(self.folder.keys, ledger_name=self._ledger_name())
+        self.keys = open_keys(self.folder, self.settings, self._ledger_name())
         self.engine: Engine = SqliteEngine(
             self.folder.store,
             self.registry,
@@ -160,19 +164,22 @@ class System:
     def _wire(self) -> None:
         meters = Meters(self.telemetry)
         self.projects = ProjectsService()
-        self.accounts = AccountsService(self.records, self.clock, (self.projects,), meters)
-        self.billing = BillingService(_prices(self.settings))
+        most, seconds = identity_cache(self.settings)
+        self.accounts = AccountsService(
+            self.records, self.clock, (self.projects,), meters, cache_most=most, cache_seconds=seconds
+        )
+        self.billing = BillingService(prices(self.settings))
         self.runs = RunsService()
         self.system = SystemService(self.records, self.clock, self._server())
         self.isolation = self._isolation()
-        bounds = _bounds(self.settings)
-        self.sandboxes = SandboxesService(bounds)
+        limits = bounds(self.settings)
+        self.sandboxes = SandboxesService(limits)
         self.executions = ExecutionsService(
             isolation=self.isolation,
             billing=self.billing,
             budgets=NoBudgets(),
             runs=self.runs,
-            bounds=bounds,
+            bounds=limits,
             artifacts=Artifacts(self.folder.artifacts),
             slots=Slots(self._slots()),
             minimum_tier=Tier(self.settings.isolation.minimum_tier),
@@ -181,7 +188,7 @@ class System:
             meter=self.telemetry.execution,
         )
         self.modules: tuple[Module, ...] = (
-            system_module.module(),
+            system_module.module(self.system),
             accounts_module.module(self.accounts),
             projects_module.module(self.projects),
             billing_module.module(self.billing),
@@ -200,6 +207,7 @@ class System:
             ids=self.ids,
             spool=self.folder.spool,
             server_id=self.server_id,
+            idempotency_us=self.settings.retention.idempotency_hours * HOUR_US,
         )
         self.executions.started = self._mark_started
         self.reconciler = Reconciler(
@@ -218,8 +226,10 @@ class System:
         self.app = HttpApp(
             self.pipeline,
             max_body_bytes=self.settings.http.max_body_bytes,
+            proxies=networks(self.settings),
             health=self._health(),
-            metrics=self._render_metrics,
+            metrics=self._render_metrics if self.settings.monitoring.metrics_enabled else None,
+            metrics_path=self.settings.monitoring.prometheus_endpoint,
             counted=self.telemetry.http_request,
         )
 
@@ -235,14 +245,21 @@ class System:
             subscriptions=[s for m in parts for s in m.subscriptions],
             projections=[p for m in parts for p in m.projections],
             periodic=[
-                *self.signer.periodic(),
+                *signer_jobs(self.signer, self.settings),
                 Periodic(name="heartbeat", seconds=5, run=lambda tools: self.system.beat(), everywhere=True),
-                Periodic(name="key-uses", seconds=10, run=lambda tools: self.accounts.write_uses(), everywhere=True),
-                Periodic(name="reconciler", seconds=RECONCILE_SECONDS, run=lambda tools: self.reconciler.tick()),
+                Periodic(
+                    name="key-uses", seconds=10, run=lambda tools: self.accounts.write_uses(), everywhere=True
+                ),
+                Periodic(
+                    name="reconciler", seconds=RECONCILE_SECONDS, run=lambda tools: self.reconciler.tick()
+                ),
                 Periodic(name="artifacts", seconds=600, run=self._sweep_artifacts, everywhere=True),
                 *(p for m in parts for p in m.periodic),
             ],
-            schedules=[s for m in parts for s in m.schedules],
+            schedules=[
+                *upkeep(parts, self.settings, self.telemetry),
+                *(s for m in parts for s in m.schedules),
+            ],
         )
 
     async def _sweep_artifacts(self, tools: Tools) -> None:
@@ -298,7 +315,9 @@ class System:
         made = cls(settings, folder, role="registry")
         made.keys = KeyFolder.create(folder.keys, ledger_name="registry")
         made.engine = SqliteEngine(folder.store, made.registry, made.clock)
-        made.records = Records(made.engine, made.registry, Preparer(SubjectRing(made.engine, made.keys)), made.ids)
+        made.records = Records(
+            made.engine, made.registry, Preparer(SubjectRing(made.engine, made.keys)), made.ids
+        )
         made._wire()
         return made
 
@@ -335,7 +354,9 @@ class System:
         if not tenants - {SYSTEM_TENANT}:
             self.is_new = True
             local = self.ids.new("tnt")
-            await self.pipeline.as_system("tenants.create", local, CreateTenant(name="local", email="owner@localhost"))
+            await self.pipeline.as_system(
+                "tenants.create", local, CreateTenant(name="local", email="owner@localhost")
+            )
         if not self.folder.local_key.exists():
             reply = await self.call_as_owner("api_keys.create", CreateKey(name="local"))
             self.folder.write_local_key(reply.value.key)
@@ -350,50 +371,3 @@ class System:
             body=msgspec.json.encode(request),
         )
         return await self.pipeline.call(call)
-
-
-class Meters:
-    """The kernel's and the domains' meters on the telemetry."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-
-    def answered(self, operation: str, status: int, code: str | None, seconds: float) -> None:
-        self._telemetry.operation(operation).observe(code or "ok", seconds)
-
-    def access_rows_dropped(self, count: int) -> None:
-        log.error("access rows were dropped", extra={"fields": {"count": count}})
-
-    def cache(self, name: str, *, hit: bool) -> None:
-        meter = self._telemetry.cache(name)
-        if hit:
-            meter.hit()
-        else:
-            meter.miss()
-
-
-def _prices(settings: Settings) -> Prices:
-    table = settings.billing
-    return Prices(
-        compute_unit_usd=table.compute_unit_usd, unit_memory_bytes=table.compute_unit_memory_mb << 20
-    )
-
-
-def _bounds(settings: Settings) -> Bounds:
-    """Defaults and most of the settings, where 0 means what the host has."""
-    isolation = settings.isolation
-    memory, cores = host_bounds()
-    return Bounds(
-        default=ResourceLimits(
-            max_memory_mb=isolation.memory_mb,
-            max_cpu_cores=isolation.cpu_cores,
-            max_disk_mb=isolation.disk_mb,
-            max_execution_time_sec=isolation.timeout_secs,
-        ),
-        most=ResourceLimits(
-            max_memory_mb=min(isolation.max_memory_mb or memory, memory),
-            max_cpu_cores=min(isolation.max_cpu_cores or Decimal(cores), Decimal(cores)),
-            max_disk_mb=isolation.max_disk_mb,
-            max_execution_time_sec=isolation.max_timeout_secs,
-        ),
-    )

@@ -84,9 +84,13 @@ def listen_unix(path: Path) -> socket.socket:
     return made
 
 
-def peer_uid(connection: socket.socket) -> int:
-    """The user at the other end of a unix socket, as the kernel knows it (SO_PEERCRED)."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+def peer_uid(descriptor: int) -> int:
+    """The user at the other end of a unix socket, as the kernel knows it (SO_PEERCRED).
+
+    By descriptor, because what a transport gives out as its socket need not be one.
+    """
+    with socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return int(_CREDENTIALS.unpack(raw)[1])
 
 

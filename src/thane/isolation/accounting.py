@@ -7,6 +7,7 @@ process's own report. A value that cannot be read is left as it was, never guess
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 
@@ -53,15 +54,16 @@ def used_of_file_system(path: str) -> int:
     return (figures.f_blocks - figures.f_bfree) * figures.f_frsize
 
 
-def used_below(path: str) -> int:
-    """Bytes that the files below `path` take on the disk. For a workspace in a plain folder."""
-    total = 0
-    waiting = [path]
+def used_below(paths: Iterable[str]) -> tuple[int, int]:
+    """Bytes and entries that what lies below `paths` takes on the disk. For workspaces in plain folders."""
+    total = count = 0
+    waiting = list(paths)
     while waiting:
         try:
             entries = list(os.scandir(waiting.pop()))
         except (FileNotFoundError, PermissionError):
             continue  # removed, or closed to us, between two looks
+        count += len(entries)
         for entry in entries:
             try:
                 total += entry.stat(follow_symlinks=False).st_blocks * 512
@@ -69,7 +71,7 @@ def used_below(path: str) -> int:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
-    return total
+    return total, count
 
 
 def parse_report(text: str) -> dict[str, int]:

@@ -15,7 +15,7 @@ from thane.isolation import accounting, watchdog
 from thane.isolation.accounting import Usage
 from thane.isolation.cgroups import Group
 from thane.isolation.request import Limits
-from thane.isolation.stage import Place
+from thane.isolation.stage import INODES, Place
 
 _SAMPLE_SECONDS = 1.0
 _GROUP_PERIOD = 0.1
@@ -94,8 +94,11 @@ class Monitor:
         return "/proc", [str(pid) for pid in watchdog.descendants(self._root)]
 
     def _look_at_disk(self) -> None:
-        if accounting.used_below(self._place.base) > self._limits.disk_bytes:
+        used, entries = accounting.used_below(self._place.writable)
+        if used > self._limits.disk_bytes:
             self._stop("disk")
+        elif entries > INODES:
+            self._stop("entries")
 
     def _sample(self, memory: int) -> None:
         self.usage.wall_us = int((time.monotonic() - self._began) * 1e6)
@@ -109,8 +112,10 @@ class Monitor:
         self._send({**sample, "usage": self.usage.as_dict()}, b"")
 
     def _look_at_workspace(self) -> None:
-        base = self._place.base
-        used = accounting.used_of_file_system(base) if self._place.tmpfs else accounting.used_below(base)
+        if self._place.tmpfs:
+            used = accounting.used_of_file_system(self._place.base)
+        else:
+            used, _ = accounting.used_below(self._place.writable)
         self.usage.workspace_bytes = used
         # Memory file systems do not count as disk for the kernel: what was put there is what was written.
         self.usage.disk_write_bytes = max(self.usage.disk_write_bytes, used)

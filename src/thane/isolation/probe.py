@@ -65,9 +65,14 @@ class Probe:
         reports = [
             self._report(tiers.T3, "no virtual machine or gVisor is configured", "Use tier T2 or T2-.")
         ]
-        reports += [self._report(tier, self._missing[tier], _REMEDIES[tier]) for tier in tiers.TRIED]
+        reports += [self._report(tier, self._missing[tier], self._remedy(tier)) for tier in tiers.TRIED]
         reports.append(self._report(tiers.T0, "code is never run without isolation", "Use any other tier."))
         return reports
+
+    def _remedy(self, tier: str) -> str:
+        if tier == tiers.T2 and self._host.groups is not None:
+            return _REMEDIES[tiers.T2_MINUS]  # the control groups are there: it lacks what T2- lacks
+        return _REMEDIES[tier]
 
     def _report(self, tier: str, missing: str, remedy: str) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ does not, a workspace is a plain folder that the watchdog measures.
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import marshal
 import os
@@ -47,6 +48,10 @@ class Place:
     def shm(self) -> str:
         return f"{self.base}/shm"
 
+    @property
+    def writable(self) -> tuple[str, str, str]:
+        return self.workspace, self.tmp, self.shm
+
 
 def _take_namespaces(root: str, as_root: bool) -> None:
     if as_root:
@@ -62,6 +67,42 @@ def _take_namespaces(root: str, as_root: bool) -> None:
             pathlib.Path(f"/proc/self/{name}").write_text(text)
     libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
     libc.mount("tmpfs", root, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755")
+
+
+def _others_reach(path: str) -> bool:
+    """Whether every user may pass through all folders above `path` and read it."""
+    above = [os.stat(parent).st_mode & 0o001 for parent in pathlib.Path(path).parents]
+    return all(above) and bool(os.stat(path).st_mode & 0o004)
+
+
+def _bind(path: str, target: str) -> None:
+    """Show `path` at `target`, read-only, by a mount."""
+    if os.path.isdir(path):
+        os.mkdir(target, 0o755)
+    else:
+        pathlib.Path(target).touch(0o755)
+    libc.mount(path, target, None, libc.MS_BIND)
+    flags = libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV
+    libc.mount(None, target, None, flags)
+
+
+def _mirror(path: str, target: str) -> None:
+    """Show `path` at `target` where nothing can be mounted: hard links, or copies across file systems."""
+    if os.path.isdir(path):
+        left_out = shutil.ignore_patterns("site-packages", "dist-packages", "test", "tests", "idlelib")
+        shutil.copytree(path, target, symlinks=True, copy_function=_link_or_copy, ignore=left_out)
+        os.chmod(target, 0o755)
+    else:
+        _link_or_copy(path, target)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        shutil.copy(source, target)
 
 
 class Stage:
@@ -115,21 +156,15 @@ class Stage:
         if interpreter.inside_system:
             return {}
         wanted = (interpreter.executable, *interpreter.libraries)
-        if not (self.mounted and self.as_root):
+        if not self.as_root or all(_others_reach(path) for path in wanted):
             return {path: path for path in wanted}
-        shown: dict[str, str] = {}
+        show = _bind if self.mounted else _mirror
         os.mkdir(f"{self.root}/python/bin", 0o755)
+        shown: dict[str, str] = {}
         for path in wanted:
-            if path == interpreter.executable:
-                target = f"{self.root}/python/bin/{os.path.basename(path)}"
-                pathlib.Path(target).touch(0o755)
-            else:
-                target = f"{self.root}/python/{os.path.basename(path)}"
-                os.mkdir(target, 0o755)
-            libc.mount(path, target, None, libc.MS_BIND)
-            flags = libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV
-            libc.mount(None, target, None, flags)
-            shown[path] = target
+            folder = "python/bin" if path == interpreter.executable else "python"
+            shown[path] = f"{self.root}/{folder}/{os.path.basename(path)}"
+            show(path, shown[path])
         return shown
 
     def open_place(self, name: str, disk_bytes: int, owner: int | None) -> Place:
@@ -140,7 +175,7 @@ class Stage:
             options = f"size={disk_bytes},nr_inodes={INODES},mode=711"
             libc.mount("tmpfs", place.base, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, options)
         os.mkdir(place.code, 0o755)
-        for path in (place.workspace, place.tmp, place.shm):
+        for path in place.writable:
             os.mkdir(path, 0o700)
             if owner is not None:
                 os.chown(path, owner, owner)

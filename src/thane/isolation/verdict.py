@@ -10,13 +10,14 @@ from typing import Any
 from thane.isolation.accounting import Usage
 from thane.isolation.collection import Found
 from thane.isolation.request import Limits, Request
+from thane.isolation.stage import INODES
 
 
 @dataclass(frozen=True)
 class Ended:
     """The facts that a verdict is made of."""
 
-    cause: str | None  # why we ended it: timeout, cancelled, lost, memory, disk; None if we did not
+    cause: str | None  # why we ended it: timeout, cancelled, lost, memory, disk, entries; None if we did not
     report: dict[str, int]  # the first process's report; empty if it was killed before it could
     wait_status: int  # of the process that we are the parent of
     oom_kills: int
@@ -60,6 +61,8 @@ def _outcome(ended: Ended, limits: Limits, code: int, number: int | None) -> tup
         return "timeout", f"ran longer than {limits.timeout_ms / 1000:g} s; raise --timeout"
     if ended.cause == "disk":
         return "failed", f"used more than {_megabytes(limits.disk_bytes)} of disk; raise --disk"
+    if ended.cause == "entries":
+        return "failed", f"made more than {INODES} files and folders; put them into an archive"
     if ended.cause == "lost":
         return "cancelled", "the connection that had asked for it was lost"
     if ended.cause is not None:

@@ -12,19 +12,40 @@ from typing import Any
 import msgspec
 
 from thane.kernel.operations.registry import Operations
+from thane.kernel.records.predicate import Predicate
 from thane.kernel.records.schema import Schema
 
 
-class Retention(msgspec.Struct, frozen=True):
-    """Rows of a schema without history that are deleted once `field` is older than the setting says."""
+class After(msgspec.Struct, frozen=True):
+    """The row that `reference` names holds others up: they stay until its `field` is old, too."""
+
+    schema: Schema
+    reference: str
+    field: str
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a schema without history that are deleted once `field` is older than the setting says.
+
+    `setting` is a name in `retention.*` that ends with `_days`; without one, `field` itself
+    says when the row has had its time. `where`: only such rows. `after`: not before another
+    row is as old. `sealed_by`: not before that consumer's cursor, a time in µs, has passed
+    the row: the ledger then holds a digest of it.
+    """
 
     schema: Schema
     field: str
-    setting: str
+    setting: str = ""
+    where: Predicate | None = None
+    after: After | None = None
+    sealed_by: str | None = None
 
 
 class Module(msgspec.Struct, frozen=True, kw_only=True):
-    """A domain's parts. `operations`: a service and what it answers. `health`: parts that can be down, each a check that raises."""
+    """A domain's parts.
+
+    `operations`: a service and what it answers. `health`: parts that can be down, each a check that raises.
+    """
 
     name: str
     entities: tuple[type[Any], ...] = ()

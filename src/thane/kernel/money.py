@@ -21,7 +21,8 @@ def fits(value: Decimal, precision: int, scale: int) -> bool:
         _EXACT.quantize(value, Decimal(1).scaleb(-scale))
     except (Inexact, InvalidOperation):
         return False
-    return abs(value) < Decimal(10) ** (precision - scale)
+    # `abs` would round to the default context first.
+    return value.copy_abs() < Decimal(10) ** (precision - scale)
 
 
 def plain(value: Decimal, scale: int) -> str:

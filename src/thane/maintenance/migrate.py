@@ -29,7 +29,7 @@ async def migrate(engine: Engine, registry: Registry, *, auto: bool) -> bool:
     if found is not None:
         raise MigrationFailed(
             f"the store's schema ({found[:12]}) is not this program's ({wanted[:12]})",
-            hint="Use the version of Thane that made this store, or another data folder; nothing was touched.",
+            hint="Use the version of Thane that made this store, or another folder; nothing was touched.",
         )
     if not auto:
         raise MigrationFailed(

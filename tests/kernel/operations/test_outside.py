@@ -13,12 +13,20 @@ import pytest
 from tests.kernel.operations.house import TENANT, House
 from tests.kernel.operations.notes import Broken, Deed, DeedLine, DeedOutcome, DeedView, Do
 from thane.kernel.context import system_context
-from thane.kernel.errors import IdempotencyReused, InProgress, NotFound, OutcomeUnrecorded, Unavailable
+from thane.kernel.errors import (
+    IdempotencyReused,
+    InProgress,
+    NotFound,
+    OutcomeUnrecorded,
+    PreconditionFailed,
+    Unavailable,
+)
 from thane.kernel.operations import outside
 from thane.kernel.operations.call import Reply
 from thane.kernel.operations.details import read_details
 from thane.kernel.operations.entities import IdempotencyRow, KeyState, OpenIntent
 from thane.kernel.operations.settle import Superseded
+from thane.kernel.operations.stages.idempotency import LIFETIME_US
 from thane.kernel.records.engine import WriteSet
 
 
@@ -256,6 +264,26 @@ async def test_if_the_spool_fails_too_it_is_told(house: House) -> None:
         "ledger": None,
         "outcome": "spooled",
     }
+
+
+async def test_a_key_that_ran_out_meanwhile_stays_with_the_newer_request(house: House) -> None:
+    house.world.go.clear()
+    first = asyncio.create_task(house.ask("deeds.do", {"what": "dig"}, idempotency_key="k1"))
+    await house.world.begun.wait()
+    house.clock.ahead_us += LIFETIME_US + 1_000_000
+    second = asyncio.create_task(house.ask("deeds.do", {"what": "fill"}, idempotency_key="k1"))
+    await until(lambda: len(house.world.acted) == 2)
+    house.world.go.set()
+    await first
+    newer = await second
+    again = await house.ask("deeds.do", {"what": "fill"}, idempotency_key="k1")
+    assert again.body == newer.body
+
+
+async def test_if_match_has_no_meaning_for_what_is_made_anew(house: House) -> None:
+    with pytest.raises(PreconditionFailed):
+        await house.ask("deeds.do", {"what": "dig"}, if_match=1)
+    assert house.world.acted == []
 
 
 async def test_a_drain_ends_what_is_under_way(house: House) -> None:

@@ -37,9 +37,10 @@ class Owner(msgspec.Struct, frozen=True):
 class DataFolder:
     """Paths below one data folder. Making the object touches nothing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, store: Path | None = None) -> None:
+        """`store`: the store's file, if it lies elsewhere than in the folder."""
         self.path = path.absolute()
-        self.store = self.path / "store.db"
+        self.store = store or self.path / "store.db"
         self.keys = self.path / "keys"
         self.spool = self.path / "spool"
         self.artifacts = self.path / "artifacts"
@@ -48,7 +49,7 @@ class DataFolder:
         self.isolation_socket = self.path / "isolation.sock"
         self.isolation_log = self.path / "isolation.log"
         self.local_key = self.keys / "local-key"
-        self._lock: int | None = None
+        self._locks: list[int] = []
 
     @property
     def exists(self) -> bool:
@@ -73,34 +74,43 @@ class DataFolder:
     def lock(self) -> None:
         """Become the owner; FolderInUse names who is."""
         try:
-            fd = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock(self.lock_file)
+            if self.store.parent != self.path:
+                # Another data folder may name the same store: whoever has the store is its one owner.
+                self._lock(self.store.with_name(f"{self.store.name}.owner.lock"))
+        except BaseException:
+            self.unlock()
+            raise
+
+    def _lock(self, path: Path) -> None:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as fault:
-            raise _refused(self.path, fault) from fault
+            raise _refused(path.parent, fault) from fault
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = self.owner()
             os.close(fd)
+            owner = _owner(path)
             who = "another process" if owner is None else f"process {owner.pid}"
-            raise FolderInUse(f"{self.path} belongs to {who}, which is still running") from None
-        os.ftruncate(fd, 0)
-        os.write(fd, msgspec.json.encode(Owner(os.getpid(), start_time(os.getpid()))) + b"\n")
-        self._lock = fd
+            raise FolderInUse(f"{path.parent} belongs to {who}, which is still running") from None
+        self._locks.append(fd)
+        try:
+            os.ftruncate(fd, 0)
+            os.write(fd, msgspec.json.encode(Owner(os.getpid(), start_time(os.getpid()))) + b"\n")
+        except OSError as fault:
+            raise _refused(path.parent, fault) from fault
 
     def unlock(self) -> None:
         """Give the folder up."""
-        if self._lock is not None:
-            os.ftruncate(self._lock, 0)
-            os.close(self._lock)
-            self._lock = None
+        while self._locks:
+            fd = self._locks.pop()
+            os.ftruncate(fd, 0)
+            os.close(fd)
 
     def owner(self) -> Owner | None:
         """Who the lock file names, if that process lives."""
-        try:
-            owner = msgspec.json.decode(self.lock_file.read_bytes(), type=Owner)
-            return owner if start_time(owner.pid) == owner.started else None
-        except (OSError, msgspec.DecodeError):
-            return None
+        return _owner(self.lock_file)
 
     def write_local_key(self, token: str) -> None:
         """Keep the local owner's key for the command line, readable by its owner only."""
@@ -110,9 +120,20 @@ class DataFolder:
 
 
 def start_time(pid: int) -> int:
-    """A process's start in clock ticks since boot (proc(5), field 22 of stat): with the pid it names a process for good."""
+    """A process's start in clock ticks since boot (proc(5), field 22 of stat).
+
+    With the pid it names a process for good.
+    """
     text = Path(f"/proc/{pid}/stat").read_text()
     return int(text.rpartition(")")[2].split()[19])
+
+
+def _owner(lock_file: Path) -> Owner | None:
+    try:
+        owner = msgspec.json.decode(lock_file.read_bytes(), type=Owner)
+        return owner if start_time(owner.pid) == owner.started else None
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def _refused(path: Path, fault: OSError) -> Exception:

@@ -97,7 +97,9 @@ class IsolationClient:
                     f"the isolation program cannot be started or reached: {error}"
                 ) from error
             await asyncio.sleep(_START_PAUSE)
-        message = f"the isolation program did not answer on {self._socket_path} within {self._start_seconds:g} s"
+        message = (
+            f"the isolation program did not answer on {self._socket_path} within {self._start_seconds:g} s"
+        )
         raise IsolationUnavailable(f"{message}: {self._log_end()}", hint=f"Read its log, {self._log_path}.")
 
     def _launch(self) -> None:

@@ -93,6 +93,8 @@ class Connection:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
+        self.alive = False
+        self._writer.close()  # the reader closes it too, unless it was cancelled before it began
         try:
             await self._writer.wait_closed()
         except ConnectionError:

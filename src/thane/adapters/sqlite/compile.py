@@ -14,7 +14,7 @@ import msgspec
 from thane.adapters.sqlite.aggregates import measure_sql
 from thane.adapters.sqlite.codecs import Codec, decoder, encoder
 from thane.kernel.records.engine import Hop, Measure, Stored
-from thane.kernel.records.predicate import Order, Predicate, Shape
+from thane.kernel.records.predicate import Order, Predicate, Shape, to_plain
 from thane.kernel.records.schema import FieldSchema, Kind, Schema
 
 # Past this the texts are forgotten: filters come from outside and must not fill memory.
@@ -258,7 +258,7 @@ class Table:
         if kind == "substring":
             return [None]
         if kind == "contains":
-            return [lambda v: msgspec.json.encode(v).decode()]
+            return [lambda v: msgspec.json.encode(to_plain(v)).decode()]
         return [encode]
 
     def _known(self, name: str) -> FieldSchema:

@@ -33,21 +33,57 @@ _decode = msgspec.json.Decoder().decode
 
 
 def connect(path: Path, *, readonly: bool = False, vfs: str | None = None) -> apsw.Connection:
-    """A tuned connection; ConnectionFailed or Corrupt with the reason."""
-    flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    connection: apsw.Connection | None = None
+    """A tuned connection; ConnectionFailed or Corrupt with the reason.
+
+    `readonly` works beside an owner, and where nothing can be written: see `_at_rest`.
+    """
     try:
-        connection = apsw.Connection(str(path), flags=flags, vfs=vfs, statementcachesize=256)
-        connection.set_busy_timeout(BUSY_MS)
-        _tune(connection, readonly)
+        connection = _opened(str(path), readonly, vfs)
     except apsw.Error as error:
-        if connection is not None:
-            connection.close(True)
-        raise opening_failed(path, error) from error
+        if not readonly or not isinstance(error, _NO_ROOM):
+            raise opening_failed(path, error) from error
+        connection = _at_rest(path, vfs, error)
     connection.create_scalar_function("json_contains", _json_contains, 2, deterministic=True)
     connection.create_aggregate_function("exact_sum", ExactSum, 2)
     connection.create_aggregate_function("exact_avg", ExactAverage, 2)
     return connection
+
+
+# What SQLite says when it cannot make the index of a write-ahead log, which even reading needs.
+_NO_ROOM = (apsw.CantOpenError, apsw.IOError, apsw.ReadOnlyError, apsw.FullError)
+
+
+def _opened(name: str, readonly: bool, vfs: str | None, more: int = 0) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    connection = apsw.Connection(name, flags=flags | more, vfs=vfs, statementcachesize=256)
+    try:
+        connection.set_busy_timeout(BUSY_MS)
+        _tune(connection, readonly)
+        if readonly:
+            connection.execute("PRAGMA schema_version").fetchall()  # the first that looks into the file
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
+def _at_rest(path: Path, vfs: str | None, cause: apsw.Error) -> apsw.Connection:
+    """A store on a disk that takes no writes: read as it lies there, if its log is empty.
+
+    Nobody can change it meanwhile: a writer, too, would need the index that could not be made.
+    """
+    if not path.exists():
+        raise opening_failed(path, cause) from cause
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise ConnectionFailed(
+            f"{path} cannot be opened: what its write-ahead log holds can only be read where files can be written",
+            hint="Make the data folder writable, or free space on its disk; or read a copy of the folder elsewhere.",
+        ) from cause
+    try:
+        return _opened(f"{path.absolute().as_uri()}?immutable=1", True, vfs, apsw.SQLITE_OPEN_URI)
+    except apsw.Error as error:
+        raise opening_failed(path, error) from error
 
 
 def _tune(connection: apsw.Connection, readonly: bool) -> None:

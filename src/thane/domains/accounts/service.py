@@ -16,7 +16,6 @@ import msgspec
 from thane.domains.accounts.entities import (
     ApiKey,
     ApiKeyUse,
-    Plan,
     SetupLink,
     Tenant,
     TenantStatus,
@@ -93,13 +92,23 @@ class AccountsService:
     """Implements the kernel's identity port."""
 
     def __init__(
-        self, records: Records, clock: Clock, founders: Sequence[Founder], meter: CacheMeter
+        self,
+        records: Records,
+        clock: Clock,
+        founders: Sequence[Founder],
+        meter: CacheMeter,
+        *,
+        cache_most: int = CACHE_MOST,
+        cache_seconds: int = CACHE_SECONDS,
     ) -> None:
+        """At most `cache_most` identities are kept, each for `cache_seconds` (half a minute at most)."""
         self.repository = AccountsRepository(records)
         self._records = records
         self._clock = clock
         self._founders = founders
         self._meter = meter
+        self._cache_most = cache_most
+        self._cache_us = (min(cache_seconds, CACHE_SECONDS) if cache_most else 0) * 1_000_000
         self._known: dict[bytes, tuple[float, ApiKey, Identified]] = {}
         self._used: dict[str, int] = {}
 
@@ -116,9 +125,9 @@ class AccountsService:
         else:
             self._meter.cache("identify", hit=False)
             key, found = await self._look_up(digest)
-            if len(self._known) >= CACHE_MOST:
+            if len(self._known) >= self._cache_most:
                 self._known.clear()
-            self._known[digest] = (now_us + CACHE_SECONDS * 1_000_000, key, found)
+            self._known[digest] = (now_us + self._cache_us, key, found)
         if key.expires_at is not None and key.expires_at <= from_us(now_us):
             raise Unauthorized("the key has expired", hint="`thane keys create NAME` makes a new one.")
         self._used[key.id] = now_us
@@ -184,7 +193,9 @@ class AccountsService:
         tenant = unit.create(Tenant(id=tenant_id, name=name, created_at=unit.now, updated_at=unit.now))
         if email is None:
             if tenant_id != SYSTEM_TENANT:
-                raise Invalid("a tenant needs an owner", faults=(Fault("/email", "required", "must be given"),))
+                raise Invalid(
+                    "a tenant needs an owner", faults=(Fault("/email", "required", "must be given"),)
+                )
             return tenant
         owner_id = unit.new_id(User)
         unit.create_subject(owner_id)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from thane.domains.audit import jobs, operations
 from thane.domains.audit.entities import ENTITIES
-from thane.domains.audit.service import AuditService
-from thane.kernel.module import Module
+from thane.domains.audit.service import SEAL, AuditService
+from thane.kernel.module import Module, Retention
+from thane.kernel.operations.entities import AccessRow
+from thane.kernel.records import schema_of
 
 
 def module(audit: AuditService) -> Module:
@@ -16,4 +18,7 @@ def module(audit: AuditService) -> Module:
         projections=(jobs.AUDIT_LOGS,),
         periodic=jobs.periodic(audit),
         counters=jobs.checks(audit),
+        retention=(
+            Retention(schema=schema_of(AccessRow), field="created_at", setting="access_days", sealed_by=SEAL),
+        ),
     )

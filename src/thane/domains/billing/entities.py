@@ -13,7 +13,8 @@ from thane.kernel.records import Field, Index, Record, entity, field, key, ref
 @entity(
     "billing_events",
     "bil",
-    Index("tenant_id", "user_id", "timestamp DESC", name="idx_billing_user_time"),
+    Index("tenant_id", "user_id", "timestamp", name="idx_billing_user_time"),
+    Index("tenant_id", "user_id", "timestamp DESC", name="idx_billing_monthly"),
     Index("tenant_id", "timestamp DESC"),
     Index("execution_id"),
 )
@@ -25,7 +26,7 @@ class BillingEvent(Record):
     project_id: Field[str] = ref("projects")
     user_id: Field[str] = ref("users")
     run_id: Field[str | None] = field(default=None)
-    execution_id: Field[str | None] = field(default=None)
+    execution_id: Field[str | None] = ref("executions", default=None)
     event_type: Field[str] = field()
     timestamp: Field[datetime] = field()
     amount: Field[Decimal] = field()

@@ -8,10 +8,10 @@ from decimal import Decimal
 import msgspec
 
 from thane.domains.billing.entities import BillingEvent, UsageAggregate
-from thane.domains.billing.service import aggregate_id, period_of
+from thane.domains.billing.service import SCALE, aggregate_id, period_of
 from thane.kernel.context import system_context
 from thane.kernel.jobs import CounterCheck
-from thane.kernel.money import add
+from thane.kernel.money import add, plain
 from thane.kernel.records import Records
 
 PAGE = 500
@@ -46,7 +46,8 @@ def _month(months: dict[str, UsageAggregate], event: BillingEvent) -> UsageAggre
 
 def _grown(breakdown: dict[str, str], event: BillingEvent) -> dict[str, str]:
     total = add(Decimal(breakdown.get(event.event_type, "0")), event.amount)
-    return {**breakdown, event.event_type: f"{total:f}"}
+    # As `book` writes it, whose amounts have all their digits: a stored amount comes back without its zeros.
+    return {**breakdown, event.event_type: plain(total, SCALE)}
 
 
 CHECKS = (CounterCheck(UsageAggregate, recompute),)

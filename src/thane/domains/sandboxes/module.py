@@ -5,7 +5,7 @@ from __future__ import annotations
 from thane.domains.sandboxes import operations
 from thane.domains.sandboxes.entities import Execution, ExecutionChunk, ResourceMetric, Sandbox
 from thane.domains.sandboxes.service import ExecutionsService, SandboxesService
-from thane.kernel.module import Module, Retention
+from thane.kernel.module import After, Module, Retention
 from thane.kernel.records import schema_of
 
 ENTITIES = (Sandbox, Execution, ExecutionChunk, ResourceMetric)
@@ -17,7 +17,12 @@ def module(sandboxes: SandboxesService, executions: ExecutionsService) -> Module
         entities=ENTITIES,
         operations=((sandboxes, operations.SANDBOXES), (executions, operations.EXECUTIONS)),
         retention=(
-            Retention(schema_of(ExecutionChunk), "created_at", "output_days"),
-            Retention(schema_of(ResourceMetric), "timestamp", "metrics_days"),
+            Retention(
+                schema=schema_of(ExecutionChunk),
+                field="created_at",
+                setting="output_days",
+                after=After(schema_of(Execution), "execution_id", "completed_at"),
+            ),
+            Retention(schema=schema_of(ResourceMetric), field="timestamp", setting="metrics_days"),
         ),
     )

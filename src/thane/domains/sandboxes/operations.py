@@ -111,13 +111,19 @@ async def terminate_sandbox(sandboxes: SandboxesService, unit: Unit, request: Ge
     return await sandboxes.terminate(unit, request.sandbox_id)
 
 
-class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
-    """What is going on: live sandboxes, the last executions of 24 hours, and their totals."""
+class UsageToday(msgspec.Struct, frozen=True, kw_only=True):
+    """The executions of the last 24 hours: how many, and their wall time in milliseconds together."""
+
+    total: int
+    total_duration: int
+
+
+class DashboardData(msgspec.Struct, frozen=True, kw_only=True):
+    """What is going on: sandboxes created or running, the last ten executions of 24 hours, their totals."""
 
     sandboxes: tuple[Sandbox, ...]
-    executions: tuple[Execution, ...]
-    execution_count: int
-    total_duration_ms: int
+    recent_executions: tuple[Execution, ...]
+    usage_today: UsageToday
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,14 +137,13 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     effect=Effect.NONE,
     example=Example(),
 )
-async def dashboard(sandboxes: SandboxesService, unit: Unit, request: Nothing) -> Dashboard:
+async def dashboard(sandboxes: SandboxesService, unit: Unit, request: Nothing) -> DashboardData:
     """Show live sandboxes, the last ten executions of 24 hours, and the day's totals."""
     totals = await sandboxes.repository.day_totals(unit)
-    return Dashboard(
+    return DashboardData(
         sandboxes=tuple(await sandboxes.repository.live(unit)),
-        executions=tuple(await sandboxes.repository.recent(unit, 10)),
-        execution_count=totals["count"],
-        total_duration_ms=totals["duration_ms"] or 0,
+        recent_executions=tuple(await sandboxes.repository.recent(unit, 10)),
+        usage_today=UsageToday(total=totals["count"], total_duration=totals["duration_ms"] or 0),
     )
 
 
@@ -150,9 +155,9 @@ class SummaryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ResourceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Average and peak use in per cent of the limits; null where nothing was sampled."""
 
-    average_cpu: Decimal | None
+    avg_cpu: Decimal | None
     peak_cpu: Decimal | None
-    average_memory: Decimal | None
+    avg_memory: Decimal | None
     peak_memory: Decimal | None
     data_points: int
 

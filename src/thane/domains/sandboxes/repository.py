@@ -15,7 +15,7 @@ from thane.domains.sandboxes.entities import (
 )
 from thane.kernel.records import Measure, Predicate, Unit
 
-LIVE = (SandboxStatus.CREATED, SandboxStatus.STARTING, SandboxStatus.RUNNING)
+LIVE = (SandboxStatus.CREATED, SandboxStatus.RUNNING)
 
 
 class SandboxesRepository:
@@ -39,6 +39,7 @@ class SandboxesRepository:
         )
 
     async def live(self, unit: Unit) -> list[Sandbox]:
+        """Sandboxes that are created or running, the newest first."""
         return await unit.list(Sandbox, Sandbox.status.in_(LIVE), (Sandbox.created_at.desc(),), 100)
 
     async def recent(self, unit: Unit, limit: int) -> list[Execution]:
@@ -61,9 +62,9 @@ class SandboxesRepository:
         rows = await unit.aggregate(
             ResourceMetric,
             {
-                "average_cpu": Measure("avg", "cpu_usage"),
+                "avg_cpu": Measure("avg", "cpu_usage"),
                 "peak_cpu": Measure("max", "cpu_usage"),
-                "average_memory": Measure("avg", "memory_usage"),
+                "avg_memory": Measure("avg", "memory_usage"),
                 "peak_memory": Measure("max", "memory_usage"),
                 "data_points": Measure("count"),
             },

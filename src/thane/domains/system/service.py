@@ -1,22 +1,24 @@
-"""The life of this process in the store: it says that it is there, and notices who is not."""
+"""The life of this process in the store, and how far back the store's history reaches."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
 from thane.domains.system.entities import Server
 from thane.kernel.clock import Clock, from_us
 from thane.kernel.context import SYSTEM_TENANT, system_context
+from thane.kernel.errors import IllegalState
 from thane.kernel.records import Records, Unit
+from thane.kernel.records.horizon import RetentionHorizon, horizon_id
 
 # A process that has not moved its row for this long is dead to the others.
 DEAD_AFTER = timedelta(seconds=15)
 
 
 class SystemService:
-    """Rows of `servers`."""
+    """Rows of `servers` and of `retention_horizons`."""
 
     def __init__(self, records: Records, clock: Clock, me: Server) -> None:
         self.me = me
@@ -53,6 +55,25 @@ class SystemService:
                 await unit.delete(mine)
 
         await self._housekeep(write)
+
+    async def move_horizon(self, unit: Unit, horizon: int, made_before: datetime) -> RetentionHorizon:
+        """Forwards only: IllegalState for a horizon before the present one."""
+        id_ = horizon_id(unit.context.tenant_id)
+        present = await unit.find(RetentionHorizon, id_)
+        if present is None:
+            made = RetentionHorizon(
+                id=id_,
+                tenant_id=unit.context.tenant_id,
+                horizon=horizon,
+                made_before=made_before,
+                applied_at=unit.now,
+            )
+            return unit.create(made)
+        if horizon < present.horizon:
+            raise IllegalState(
+                f"the retention horizon is at {present.horizon} and never goes back to {horizon}"
+            )
+        return await unit.update(present, horizon=horizon, made_before=made_before, applied_at=unit.now)
 
     async def _sweep(self) -> None:
         limit = from_us(self._clock.now_us()) - DEAD_AFTER

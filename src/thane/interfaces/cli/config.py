@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from thane.interfaces.cli.main import launcher_of
-from thane.interfaces.cli.output import print_json, table
+from thane.interfaces.cli.output import note, print_json, table
+from thane.kernel.settings_effect import idle
 
 
 @click.group()
@@ -19,8 +20,25 @@ def config() -> None:
 @click.pass_context
 def check(ctx: click.Context, config_file: str | None, as_json: bool) -> None:
     """Read the settings as the server would; an unknown key or a wrong value is an error."""
-    explained = launcher_of(ctx).settings(config_file, {}).explain()
+    loaded = launcher_of(ctx).settings(config_file, {})
+    explained, useless = loaded.explain(), dict(idle(loaded.settings))
     if as_json:
-        print_json([{"key": e.key, "value": e.value, "default": e.default, "origin": e.origin} for e in explained])
+        print_json(
+            [
+                {
+                    "key": e.key,
+                    "value": e.value_masked,
+                    "default": e.default,
+                    "origin": e.origin,
+                    "no_effect": useless.get(e.key),
+                }
+                for e in explained
+            ]
+        )
         return
-    table([(e.key, e.value, e.origin, e.description) for e in explained], ("KEY", "VALUE", "FROM", "WHAT IT IS"))
+    table(
+        [(e.key, e.value_masked, e.origin, e.description) for e in explained],
+        ("KEY", "VALUE", "FROM", "WHAT IT IS"),
+    )
+    for setting in idle(loaded.settings):
+        note(f"warning: {setting}")

@@ -16,7 +16,9 @@ def keys() -> None:
     """Make, list and revoke API keys."""
 
 
-def _call(ctx: click.Context, data: str | None, config: str | None, method: str, path: str, body: Any = None) -> Any:
+def _call(
+    ctx: click.Context, data: str | None, config: str | None, method: str, path: str, body: Any = None
+) -> Any:
     launcher = launcher_of(ctx)
     loaded = launcher.settings(config, {})
 
@@ -33,7 +35,14 @@ def _call(ctx: click.Context, data: str | None, config: str | None, method: str,
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 @data_option
 @click.pass_context
-def create(ctx: click.Context, name: str, scopes: tuple[str, ...], as_json: bool, data: str | None, config: str | None) -> None:
+def create(
+    ctx: click.Context,
+    name: str,
+    scopes: tuple[str, ...],
+    as_json: bool,
+    data: str | None,
+    config: str | None,
+) -> None:
     """Make a key called NAME. It is shown once."""
     made = _call(ctx, data, config, "POST", "/api/v1/keys", {"name": name, "scopes": list(scopes)})
     if as_json:
@@ -54,7 +63,13 @@ def list_(ctx: click.Context, as_json: bool, data: str | None, config: str | Non
         print_json(page["items"])
         return
     rows = [
-        (k["id"], k["name"], k["prefix"] + "…", "revoked" if k["revoked_at"] else "active", k["created_at"][:19])
+        (
+            k["id"],
+            k["name"],
+            k["prefix"] + "…",
+            "revoked" if k["revoked_at"] else "active",
+            k["created_at"][:19],
+        )
         for k in page["items"]
     ]
     table(rows, ("ID", "NAME", "KEY", "STATE", "CREATED"))

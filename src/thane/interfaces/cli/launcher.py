@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import msgspec
+if TYPE_CHECKING:
+    # `thane --help` must not wait for what only types name.
+    from thane.interfaces.local import Caller
+    from thane.kernel.operations.registry import Operations
+    from thane.kernel.ports.isolation import TierReport
+    from thane.kernel.settings import Loaded
 
-from thane.interfaces.local import Caller
-from thane.kernel.operations.registry import Operations
-from thane.kernel.ports.isolation import TierReport
-from thane.kernel.settings import Loaded
 
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
+class Ready(NamedTuple):
     """What a server that has just started can say of itself."""
 
     url: str

@@ -49,7 +49,9 @@ def cli(ctx: click.Context) -> None:
 def data_option(command: Any) -> Any:
     """The options that every command has."""
     command = click.option("--config", "config", help="Settings file, or a name in config/.")(command)
-    return click.option("--data", "data", metavar="DIR", help="Data folder; THANE_DATA, else .thane here.")(command)
+    return click.option("--data", "data", metavar="DIR", help="Data folder; THANE_DATA, else .thane here.")(
+        command
+    )
 
 
 def launcher_of(ctx: click.Context) -> Launcher:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import msgspec
 
-from thane.interfaces.local import Answer
 from thane.kernel.errors import ThaneError
+
+if TYPE_CHECKING:
+    from thane.interfaces.local import Answer
 
 # Exit codes beside the program's own: wrong input, and all else that Thane refuses.
 USAGE = 2

@@ -26,4 +26,7 @@ def operations(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table([(r["name"], r["http"] or "internal", r["effect"], r["summary"]) for r in rows], ("OPERATION", "HTTP", "EFFECT", "WHAT IT DOES"))
+    table(
+        [(r["name"], r["http"] or "internal", r["effect"], r["summary"]) for r in rows],
+        ("OPERATION", "HTTP", "EFFECT", "WHAT IT DOES"),
+    )

@@ -16,7 +16,9 @@ from thane.interfaces.cli.output import note
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; default 8090, 0 for any.")
 @data_option
 @click.pass_context
-def serve(ctx: click.Context, host: str | None, port: int | None, data: str | None, config: str | None) -> None:
+def serve(
+    ctx: click.Context, host: str | None, port: int | None, data: str | None, config: str | None
+) -> None:
     """Serve the API of a data folder. Stop it with Ctrl-C: what was begun is finished first."""
     launcher = launcher_of(ctx)
     overrides: dict[str, Any] = {k: v for k, v in (("http.host", host), ("http.port", port)) if v is not None}
@@ -28,7 +30,12 @@ def serve(ctx: click.Context, host: str | None, port: int | None, data: str | No
             note(f"  data       {ready.data}")
             note(f"  isolation  {ready.tier}")
             if ready.setup_link is not None:
-                note(f"  set up     {ready.setup_link} (once, within a day)")
-            note(f"  try        curl -H \"Authorization: Bearer $(cat {ready.data}/keys/local-key)\" {ready.url}/api/v1/me")
+                note(f"  set up     curl -X POST {ready.url}{ready.setup_link}   (once, within a day)")
+            key = f"$(cat {ready.data}/keys/local-key)"
+            note(f'  try        curl -H "Authorization: Bearer {key}" {ready.url}/api/v1/me')
 
-    asyncio.run(work())
+    # Here, because every other command does without it.
+    from uvloop import new_event_loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(work())

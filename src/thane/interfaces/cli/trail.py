@@ -15,11 +15,15 @@ from thane.interfaces.cli.output import note, print_json, table
 
 @click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Newest entries to show.")
+@click.option(
+    "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Newest entries to show."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_option
 @click.pass_context
-def timeline(ctx: click.Context, run_id: str | None, limit: int, as_json: bool, data: str | None, config: str | None) -> None:
+def timeline(
+    ctx: click.Context, run_id: str | None, limit: int, as_json: bool, data: str | None, config: str | None
+) -> None:
     """Show what happened, oldest first: all of it, or what belongs to RUN."""
     launcher = launcher_of(ctx)
     loaded = launcher.settings(config, {})
@@ -35,7 +39,18 @@ def timeline(ctx: click.Context, run_id: str | None, limit: int, as_json: bool, 
     if not rows:
         note("nothing has happened here yet; try: thane run -c 'print(1)'")
         return
-    shown = [(r["index"], r["time"][:23], r["kind"], r["operation"], r["outcome"] or "…", r["resource"], r["actor"]) for r in rows]
+    shown = [
+        (
+            r["index"],
+            r["time"][:23],
+            r["kind"],
+            r["operation"],
+            r["outcome"] or "…",
+            r["resource"],
+            r["actor"],
+        )
+        for r in rows
+    ]
     table(shown, ("INDEX", "TIME (UTC)", "KIND", "OPERATION", "OUTCOME", "RESOURCE", "BY"))
 
 
@@ -44,7 +59,10 @@ def timeline(ctx: click.Context, run_id: str | None, limit: int, as_json: bool, 
 @data_option
 @click.pass_context
 def verify(ctx: click.Context, as_json: bool, data: str | None, config: str | None) -> None:
-    """Check the whole store: leaves, trees, checkpoints, rows and their chains. Exit code 1 if anything disagrees."""
+    """Check the whole store: leaves, trees, checkpoints, rows and their chains.
+
+    Exit code 1 if anything disagrees.
+    """
     launcher = launcher_of(ctx)
     loaded = launcher.settings(config, {})
 
@@ -74,7 +92,9 @@ def _bar() -> Any:
 
 @click.command()
 @click.argument("index", type=click.IntRange(0))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; default: standard output.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write; default: standard output."
+)
 @data_option
 @click.pass_context
 def prove(ctx: click.Context, index: int, output: Path | None, data: str | None, config: str | None) -> None:

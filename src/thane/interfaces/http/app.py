@@ -34,10 +34,13 @@ _encode = msgspec.json.Encoder().encode
 Hook = Callable[[], Awaitable[None]]
 # Set in the scope by the server of the data folder's socket, whose peers the kernel has named.
 OWNER: Final = "thane.owner"
+# The folder's owner could write the disk full without us: `thane run --file` may bring more than a client.
+OWNERS_MOST: Final = 256 * MIB
 
 
 class HttpApp:
-    """`metrics` renders `/metrics`; `health` are checks by part, each raising when its part is down;
+    """`metrics` renders the page at `metrics_path`, which is not there without it;
+    `health` are checks by part, each raising when its part is down;
     `counted(method, status)` is told of every answer."""
 
     def __init__(
@@ -48,6 +51,7 @@ class HttpApp:
         proxies: Networks = (),
         health: Mapping[str, Check] | None = None,
         metrics: Callable[[], bytes] | None = None,
+        metrics_path: str = "/metrics",
         counted: Callable[[str, int], None] | None = None,
         hooks: tuple[Sequence[Hook], Sequence[Hook]] = ((), ()),
     ) -> None:
@@ -62,10 +66,11 @@ class HttpApp:
         self._openapi: bytes | None = None
         self._plain: dict[str, Callable[[], Awaitable[tuple[int, bytes, bytes]]]] = {
             "/health": self._health_page,
-            "/metrics": self._metrics_page,
             "/openapi.json": self._openapi_page,
             f"{BASE}/openapi.json": self._openapi_page,
         }
+        if metrics is not None:
+            self._plain.setdefault(metrics_path, self._metrics_page)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -106,7 +111,7 @@ class HttpApp:
             headers,
             receive,
             answer.request_id,
-            max_body=self._max_body,
+            max_body=max(self._max_body, OWNERS_MOST) if scope.get(OWNER) else self._max_body,
             proxies=self._proxies,
         )
         if scope.get(OWNER):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 
+from thane import __version__
 from thane.interfaces.http.problem import Problem
 from thane.kernel.operations.declare import Effect
 from thane.kernel.operations.registry import REFERENCE, Bound, Operations
@@ -44,7 +44,7 @@ def document(operations: Operations, base: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Thane",
-            "version": version("thane"),
+            "version": __version__,
             "description": "The back end that AI agents act through. Errors are RFC 9457 problems.",
         },
         "servers": [{"url": "/"}],

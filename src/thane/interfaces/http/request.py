@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from thane.interfaces.http.asgi import JSON, Receive, Scope, read_body
-from thane.kernel.errors import Fault, Invalid, NotAcceptable
+from thane.kernel.errors import Fault, Invalid, NotAcceptable, SettingsError
 from thane.kernel.ids import IdFactory, is_id
 from thane.kernel.operations.call import Call
 from thane.kernel.operations.declare import Effect
@@ -23,7 +23,6 @@ WANTED: Final = frozenset(
         b"idempotency-key",
         b"if-match",
         b"if-none-match",
-        b"thane-project",
         b"thane-request-id",
         b"thane-run",
         b"user-agent",
@@ -37,6 +36,16 @@ NO_VERSION: Final = -1
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 Wanted = dict[bytes, bytes]
+
+
+def networks(words: Sequence[str]) -> Networks:
+    """`http.trusted_proxies` as networks; SettingsError for a word that is none."""
+    try:
+        return tuple(ipaddress.ip_network(word) for word in words)
+    except ValueError as fault:
+        raise SettingsError(
+            f"http.trusted_proxies: {fault}", hint="List addresses or networks, such as `10.0.0.0/8`."
+        ) from fault
 
 
 def headers_of(scope: Scope) -> Wanted:
@@ -83,7 +92,6 @@ async def call_of(
         idempotency_key=_text(headers, b"idempotency-key") if posted else None,
         if_match=_if_match(headers.get(b"if-match")),
         run_id=_text(headers, b"thane-run"),
-        project_id=_text(headers, b"thane-project"),
         ip=client_ip(scope, headers, proxies),
         user_agent=_text(headers, b"user-agent"),
     )

@@ -42,13 +42,17 @@ class HttpServer:
         """Listen on TCP; PortInUse. Returns the address (port 0 lets the system choose)."""
         listener = listen_tcp(host, port)
         address = listener.getsockname()
-        await self._start(self._app, listener, HttpToolsProtocol)
+        await self._start(self._app, listener, _Bounded)
         return str(address[0]), int(address[1])
 
     async def start_unix(self, path: Path) -> None:
         """Listen on the data folder's socket, for its owner and root."""
         listener = listen_unix(path)
         self._unix = path
+        await self.serve_unix(listener)
+
+    async def serve_unix(self, listener: socket.socket) -> None:
+        """Serve a unix socket that listens already; whoever made it removes its file."""
         await self._start(_AsOwner(self._app), listener, _OwnersOnly)
 
     async def stop(self) -> None:
@@ -70,12 +74,12 @@ class HttpServer:
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=self._drain,
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -103,12 +107,39 @@ class _Server(Server):
         yield
 
 
-class _OwnersOnly(HttpToolsProtocol):
+class _HeadTooLarge(Exception):
+    """Raised into the parser, which answers 400 and hangs up."""
+
+
+class _Bounded(HttpToolsProtocol):
+    """httptools has no limit for a request's head: without one, a client could fill the memory."""
+
+    _head = 0
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEADER_BYTES:
+            raise _HeadTooLarge
+
+
+class _OwnersOnly(_Bounded):
     """Hangs up on every other user of the machine before a byte is read."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        uid = peer_uid(transport.get_extra_info("socket"))
+        uid = peer_uid(transport.get_extra_info("socket").fileno())
         if uid not in (os.geteuid(), 0):
             log.warning("refused a connection to the data folder's socket", extra={"uid": uid})
             transport.abort()

@@ -1,7 +1,7 @@
 """Rows of the jobs. None has history: they say where a job stands, not what was done.
 
 Ids are derived from what they stand for, so that a race for one thing is a race for one
-row, which the store's compare-and-set decides.
+row, which the store's compare-and-set decides; no unique index is needed beside that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class CursorState(StrEnum):
     DROPPING = "dropping"  # a rebuild removes the old rows before it starts from the first entry
 
 
-@entity("job_cursors", "cur", Index("consumer", "tenant_id", unique=True), history=False)
+@entity("job_cursors", "cur", Index("consumer"), history=False)
 class JobCursor(Record):
     """How far a consumer has read a tenant's entries: `position` is the index of the next one."""
 
@@ -30,7 +30,7 @@ class JobCursor(Record):
     state: Field[CursorState] = field(default=CursorState.READY)
 
 
-@entity("leases", "lse", Index("name", unique=True), scoped=False, history=False)
+@entity("leases", "lse", scoped=False, history=False)
 class LeaseRow(Record):
     """Who may do the thing called `name`, until when. `fence` grows each time it changes hands."""
 
@@ -41,7 +41,7 @@ class LeaseRow(Record):
     until: Field[datetime] = field()
 
 
-@entity("schedules", "sch", Index("name", unique=True), scoped=False, history=False)
+@entity("schedules", "sch", scoped=False, history=False)
 class ScheduleRow(Record):
     """When a schedule fires next. `cron` is what `next_due` was reckoned from."""
 
@@ -62,7 +62,6 @@ class LetterStatus(StrEnum):
     "dead_letters",
     "ded",
     Index("consumer", "status", "next_try"),
-    Index("consumer", "tenant_id", "entry_index", unique=True),
     history=False,
 )
 class DeadLetter(Record):

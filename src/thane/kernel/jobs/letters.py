@@ -83,7 +83,7 @@ class Letters:
         await self._set(tenant_id, id, LetterStatus.RETRYING)
 
     async def skip(self, tenant_id: str, id: str) -> None:
-        """Pass its entry over; what the consumer would have made of it stays undone. NotFound, IllegalState."""
+        """Pass its entry over: what would have been made of it stays undone. NotFound, IllegalState."""
         await self._set(tenant_id, id, LetterStatus.SKIPPED)
 
     async def _set(self, tenant_id: str, id: str, status: LetterStatus) -> None:

@@ -104,7 +104,8 @@ class JobRunner:
     async def _rest(self, seconds: float) -> None:
         """Sleep, but not into the stop."""
         try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
         except TimeoutError:
             return
 

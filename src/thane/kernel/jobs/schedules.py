@@ -50,6 +50,7 @@ class Scheduler:
         self._tools = tools
         self._letters = Letters(tools)
         self._firing: dict[str, asyncio.Task[bool]] = {}
+        self._not_before: dict[str, datetime] = {}  # after a failure; another process may be earlier
         for schedule in self._schedules:
             next_due(schedule.cron, from_us(0))  # a bad expression is refused at start
 
@@ -72,7 +73,7 @@ class Scheduler:
         """Start what is due and not under way. A long one does not hold up the others."""
         now = from_us(self._tools.clock.now_us())
         for schedule in self._schedules:
-            if schedule.name in self._firing:
+            if schedule.name in self._firing or now < self._not_before.get(schedule.name, now):
                 continue
             row = await self._row(schedule)
             if row.next_due <= now:
@@ -113,6 +114,7 @@ class Scheduler:
             )
             log.exception("a schedule failed", extra={"schedule": schedule.name, "attempts": letter.attempts})
             if letter.status is not LetterStatus.DEAD:
+                self._not_before[schedule.name] = letter.next_try
                 return False
             await self._move(schedule, row, lease, now, None)
             return False

@@ -187,7 +187,9 @@ class LedgerSigner:
 
     async def _prove_root(self) -> None:
         """Prove that the stored root log continues the state and ends where it was last signed."""
-        note = await self.state() or await self._adopt()
+        note = await self.state()
+        if note is None:
+            note = await self._adopt()
         known = EMPTY
         if note is not None:
             try:

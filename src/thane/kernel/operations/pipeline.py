@@ -27,7 +27,7 @@ from thane.kernel.operations.settle import Settler
 from thane.kernel.operations.spool import Spool
 from thane.kernel.operations.stages.authorise import Authorise
 from thane.kernel.operations.stages.execute import Execute
-from thane.kernel.operations.stages.idempotency import Idempotency
+from thane.kernel.operations.stages.idempotency import LIFETIME_US, Idempotency
 from thane.kernel.operations.stages.identify import Identify
 from thane.kernel.operations.stages.limit import Limit
 from thane.kernel.operations.stages.observe import Observe
@@ -59,7 +59,7 @@ class Ports(msgspec.Struct, kw_only=True):
 class Pipeline:
     """One per process and store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a server, each by its name
         self,
         records: Records,
         operations: Operations,
@@ -70,6 +70,7 @@ class Pipeline:
         spool: Path,
         server_id: str,
         lease_us: int = LEASE_US,
+        idempotency_us: int = LIFETIME_US,
     ) -> None:
         self.records = records
         self.operations = operations
@@ -79,7 +80,7 @@ class Pipeline:
         self.access = AccessLog(records.engine, ids, ports.observer)
         self.settler = Settler(records, Spool(spool, records.preparer))
         rules = JudgeRules(ports.rules)
-        idempotency = Idempotency(records, operations)
+        idempotency = Idempotency(records, operations, lifetime_us=idempotency_us)
         self.effects = Effects(records, clock, idempotency, rules, self.settler, server_id, lease_us=lease_us)
         self._limit = Limit(ports.limits)
         self._identify = Identify(ports.identity, clock)

@@ -111,6 +111,9 @@ class ProgressWriter:
                     await keep(batch)
                 except ThaneError as fault:
                     log.warning("progress was not kept", extra={"events": len(batch), "cause": fault.message})
+                except Exception:
+                    # A defect in keeping must not cost the effect its outcome.
+                    log.exception("progress was not kept", extra={"events": len(batch)})
             self._kept.set()
             if self._closing and not self._waiting:
                 return

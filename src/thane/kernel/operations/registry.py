@@ -193,6 +193,7 @@ class Operations:
     def __init__(self) -> None:
         self._by_name: dict[str, Bound] = {}
         self._by_http: dict[tuple[str, str], Bound] = {}
+        self._readers: dict[Any, str] = {}
 
     def bind(self, service: Any, *targets: Any) -> None:
         """Take in what `@operation` marked; RefusedDeclaration if something is missing or taken."""
@@ -210,6 +211,7 @@ class Operations:
                     )
                 self._by_http[place] = bound
             self._by_name[declaration.name] = bound
+            self._readers.clear()
 
     def check(self) -> None:
         """After all are bound: RefusedDeclaration if an example refers to nothing or to itself."""
@@ -236,11 +238,14 @@ class Operations:
 
     def location(self, bound: Bound, resource: str) -> str | None:
         """The path (below /api/v1) that reads a resource of this operation's entity; None if none does."""
-        for other in self:
-            reads = other.method == "GET" and not other.declaration.lists and len(other.path_params) == 1
-            if reads and other.entity is bound.entity and bound.entity is not None:
-                return PARAMETER.sub(lambda _: resource, other.path)
-        return None
+        if bound.entity is None:
+            return None
+        if not self._readers:
+            for other in self:
+                if other.method == "GET" and not other.declaration.lists and len(other.path_params) == 1:
+                    self._readers.setdefault(other.entity, PARAMETER.sub("{}", other.path))
+        found = self._readers.get(bound.entity)
+        return None if found is None else found.replace("{}", resource)
 
     def get(self, name: str) -> Bound:
         return self._by_name[name]

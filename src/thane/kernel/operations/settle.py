@@ -83,11 +83,7 @@ class Settler:
                     extra={"final": True, "intent_index": ticket.intent_index, "resource": ticket.resource},
                 )
             await unit.delete(row)
-            key = (
-                None
-                if ticket.idempotency_id is None
-                else await unit.find(IdempotencyRow, ticket.idempotency_id)
-            )
+            key = await self._key(unit, ticket)
             return await outside.settle(unit, intent, outcome)
 
         reply = Reply(
@@ -126,3 +122,10 @@ class Settler:
         reply.leaf_hash = None if committed.leaf_hash is None else committed.leaf_hash.hex()
         reply.body = recorded(reply.body, place_of(reply), word)
         return reply
+
+    async def _key(self, unit: Unit, ticket: Ticket) -> IdempotencyRow | None:
+        """The row of this intent's Idempotency-Key; None if it ran out and is another request's now."""
+        if ticket.idempotency_id is None:
+            return None
+        row = await unit.find(IdempotencyRow, ticket.idempotency_id)
+        return row if row is not None and row.intent_index == ticket.intent_index else None

@@ -20,8 +20,7 @@ from thane.kernel import canonical
 from thane.kernel.errors import Fault, Invalid
 from thane.kernel.money import fits
 from thane.kernel.records.engine import Measure
-from thane.kernel.records.predicate import Order, Predicate, Shape
-from thane.kernel.records.rows import to_plain
+from thane.kernel.records.predicate import Order, Predicate, Shape, to_plain
 from thane.kernel.records.schema import FieldSchema, Kind, Schema
 
 INT64 = 1 << 63

@@ -14,6 +14,7 @@ Comparisons with NULL are false, as in SQL, also under `not`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -141,6 +142,20 @@ def all_of(predicates: Iterable[Predicate | None]) -> Predicate | None:
     return result
 
 
+def to_plain(value: Any) -> Any:
+    """A typed JSON value as it is stored: dicts, lists, scalars; amounts and times as text."""
+    return _amounts_as_text(msgspec.to_builtins(value, builtin_types=(Decimal,), str_keys=True))
+
+
+def _amounts_as_text(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {key: _amounts_as_text(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_amounts_as_text(item) for item in value]
+    return f"{value:f}" if kind is Decimal else value
+
+
 def json_contains(document: Any, wanted: Any) -> bool:
     """PostgreSQL's `document @> wanted`: objects by key, arrays as sets, scalars by equality.
 
@@ -158,13 +173,13 @@ def json_contains(document: Any, wanted: Any) -> bool:
 
 
 def _inside(document: Any, wanted: Any) -> bool:
-    if isinstance(wanted, (dict, list)):
+    if isinstance(wanted, dict | list):
         return json_contains(document, wanted)
     return _scalar_equal(document, wanted)
 
 
 def _scalar_equal(a: Any, b: Any) -> bool:
-    if isinstance(a, (dict, list)) or isinstance(a, bool) is not isinstance(b, bool):
+    if isinstance(a, dict | list) or isinstance(a, bool) is not isinstance(b, bool):
         return False
     return bool(a == b)
 
@@ -210,8 +225,7 @@ def _compare_values(kind: str, value: Any, wanted: Any) -> bool | None:
     if kind == "substring":
         return _ascii_lower(wanted) in _ascii_lower(str(value))
     if kind == "contains":
-        # The document as it is stored: structs are objects, amounts are text.
-        return json_contains(msgspec.to_builtins(value, str_keys=True), wanted)
+        return json_contains(to_plain(value), wanted)
     return bool(
         value == wanted
         if kind == "="

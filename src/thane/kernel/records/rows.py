@@ -20,6 +20,7 @@ import msgspec
 from thane.kernel import canonical
 from thane.kernel.clock import from_us, to_us
 from thane.kernel.money import CONTEXT, ZERO, plain
+from thane.kernel.records.predicate import to_plain
 from thane.kernel.records.schema import FieldSchema, Kind, Schema
 
 
@@ -49,11 +50,6 @@ def canonical_value(field: FieldSchema, value: Any) -> Any:
     if kind is Kind.INTEGER and not -canonical.MAX_INT <= value <= canonical.MAX_INT:
         return str(value)
     return value.value if isinstance(value, Enum) else value
-
-
-def to_plain(value: Any) -> Any:
-    """A typed JSON value as dicts, lists and scalars; decimals as text, times as ISO text."""
-    return msgspec.to_builtins(value, str_keys=True)
 
 
 def decode_row(schema: Schema, row: Mapping[str, Any]) -> Any:

@@ -20,6 +20,7 @@ from thane.kernel.ledger.leaf import ROW_SALT_BYTES
 from thane.kernel.records.checks import check_query
 from thane.kernel.records.engine import Committed, Engine, Selection
 from thane.kernel.records.entity import schema_of
+from thane.kernel.records.horizon import horizon_of
 from thane.kernel.records.predicate import Order, Predicate
 from thane.kernel.records.prepare import Entrant, Preparer
 from thane.kernel.records.rows import decode_row
@@ -119,8 +120,14 @@ class Records:
     async def as_of(self, context: Context, cls: type[E], id: str, index: int) -> E:
         """The row as it was right after entry `index` of the tenant's tree; NotFound if it was not there.
 
-        Sealed and secret fields are empty. HistoryExpired if retention took that version.
+        Sealed and secret fields are empty. HistoryExpired for an index before the retention
+        horizon, and for a version that an erasure took.
         """
+        horizon = await horizon_of(self.engine, self.registry, context.tenant_id)
+        if index < horizon:
+            raise HistoryExpired(
+                f"index {index} is before the retention horizon, entry {horizon}", extra={"horizon": horizon}
+            )
         schema = schema_of(cls)
         at: int | None = await self._last_entry(context, cls, id)
         while at is not None:
@@ -139,7 +146,8 @@ class Records:
                     break
                 if not entry.bodies[place]:
                     raise HistoryExpired(
-                        f"the version of {id} at index {index} is past the retention horizon"
+                        f"the version of {id} at index {index} is not kept any more",
+                        extra={"horizon": horizon},
                     )
                 return await self._decode(cls, id, entry.bodies[place])
             at = head.previous

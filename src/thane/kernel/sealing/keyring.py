@@ -100,13 +100,17 @@ class KeyFolder:
         self._ledger_name = name
 
     @classmethod
-    def create(cls, path: Path, *, ledger_name: str) -> KeyFolder:
+    def create(cls, path: Path, *, ledger_name: str, master: bytes | None = None) -> KeyFolder:
         """Makes a folder with fresh keys at `path`, whole or not at all, and opens it.
 
+        `master` (32 bytes) becomes its first master key; without it one is made.
         `ledger_name` names the signing key (a schema-less URL, c2sp.org/signed-note) and
         cannot change later: every verifier has it. Raises KeyFolderExists if something
-        lies at `path`, KeyFolderUnwritable if the disk refuses, ValueError for a bad name.
+        lies at `path`, KeyFolderUnwritable if the disk refuses, ValueError for a bad name or
+        a master key of another length.
         """
+        if master is not None and len(master) != KEY_BYTES:
+            raise ValueError(f"a master key has {KEY_BYTES} bytes, not {len(master)}")
         if not ledger_name or "+" in ledger_name or ledger_name.split() != [ledger_name]:
             raise ValueError(f"{ledger_name!r} cannot name a ledger: no spaces, no '+', not empty")
         if os.path.lexists(path):
@@ -117,7 +121,7 @@ class KeyFolder:
                 new.mkdir(mode=keyfiles.FOLDER_MODE)
             _write_key(making, "index.key", _INDEX, None)
             _write_key(making, "ledger.key", _LEDGER, ledger_name)
-            _add_master(making)
+            _add_master(making, master)
             making.rename(path)
             parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -132,11 +136,14 @@ class KeyFolder:
         return cls(path)
 
     @classmethod
-    def open_or_create(cls, path: Path, *, ledger_name: str) -> KeyFolder:
-        """The folder at `path`, made first if nothing is there. Raises what both raise."""
+    def open_or_create(cls, path: Path, *, ledger_name: str, master: bytes | None = None) -> KeyFolder:
+        """The folder at `path`, made first if nothing is there. Raises what both raise.
+
+        `ledger_name` and `master` are for a new folder; see `holds_master` for an old one.
+        """
         if os.path.lexists(path):
             return cls(path)
-        return cls.create(path, ledger_name=ledger_name)
+        return cls.create(path, ledger_name=ledger_name, master=master)
 
     # -- master keys ------------------------------------------------------------------
 
@@ -151,6 +158,10 @@ class KeyFolder:
             # A temporary file of a write that a crash cut off begins with a dot.
             files = [file for file in self._master_path.iterdir() if not file.name.startswith(".")]
         return sorted(_id_from_hex(file.name.removesuffix(".key"), file) for file in files)
+
+    def holds_master(self, secret: bytes) -> bool:
+        """Whether this is one of the master keys."""
+        return _key_id(_MASTER, secret) in self.master_ids()
 
     def add_master(self) -> bytes:
         """Makes a new master key and lets it wrap from now on; returns its id. The old ones stay."""
@@ -274,8 +285,8 @@ def _write_key(path: Path, name: str, kind: str, ledger_name: str | None) -> Non
     keyfiles.write(path, name, msgspec.json.encode(file) + b"\n", replace=False)
 
 
-def _add_master(path: Path) -> bytes:
-    secret = os.urandom(KEY_BYTES)
+def _add_master(path: Path, given: bytes | None = None) -> bytes:
+    secret = os.urandom(KEY_BYTES) if given is None else given
     key_id = _key_id(_MASTER, secret)
     file = _KeyFile(id=key_id.hex(), kind=_MASTER, secret=base64.b64encode(secret).decode(), v=1)
     keyfiles.write(path / _MASTER, f"{key_id.hex()}.key", msgspec.json.encode(file) + b"\n", replace=False)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from thane.kernel.ledger.leaf import Kind
 from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.declare import Effect
-from thane.kernel.operations.details import answer, arguments, details, version_of
+from thane.kernel.operations.details import answer, arguments, details
 from thane.kernel.operations.stages.idempotency import Claim, Idempotency, Replayed
 from thane.kernel.operations.stages.match import match
 from thane.kernel.operations.stages.rules import JudgeRules
@@ -89,6 +89,7 @@ class Execute:
             body, stored = answer(bound, value)
             reply.body = b"" if bound.status == 204 else body
             reply.value = value
+            reply.version = getattr(value, "version", None)
             reply.resource = resource_of(call, value)
             made, resource = claim, reply.resource
 
@@ -107,7 +108,6 @@ class Execute:
 
         result = await self._records.run(call.known, handler, entrant)
         call.resource = reply.resource
-        reply.version = version_of(reply.body)
         reply.index = result.committed.index
         leaf_hash = result.committed.leaf_hash
         reply.leaf_hash = None if leaf_hash is None else leaf_hash.hex()

@@ -1,4 +1,4 @@
-"""Stage: has this request been made before? One key, one effect, for a day.
+"""Stage: has this request been made before? One key, one effect, for a day (or what the settings say).
 
 The row is written in the same unit as the effect, so there is no moment in which one stands
 without the other. What it answers again comes out of the ledger's entry; nothing is kept
@@ -44,6 +44,7 @@ class Claim(msgspec.Struct, frozen=True):
     id: str
     digest: bytes
     earlier: IdempotencyRow | None
+    lifetime_us: int = LIFETIME_US
 
     def opened(self, call: Call, index: int, resource: str | None) -> Change:
         """The row of an effect that begins: its intent is entry `index`."""
@@ -68,16 +69,17 @@ class Claim(msgspec.Struct, frozen=True):
             entry_index=entry,
             intent_index=intent,
             resource=resource,
-            expires_us=context.now_us + LIFETIME_US,
+            expires_us=context.now_us + self.lifetime_us,
         )
         verb = Operation.CREATE if self.earlier is None else Operation.UPDATE
         return placed(row, verb, expected)
 
 
 class Idempotency:
-    def __init__(self, records: Records, operations: Operations) -> None:
+    def __init__(self, records: Records, operations: Operations, *, lifetime_us: int = LIFETIME_US) -> None:
         self._records = records
         self._operations = operations
+        self._lifetime_us = lifetime_us
 
     async def claim(self, unit: Unit, call: Call) -> Claim | None:
         """The key is ours (None without one). Raises Replayed, InProgress or IdempotencyReused."""
@@ -94,7 +96,7 @@ class Idempotency:
         id_ = idempotency_id(context, bound.name, key)
         row = await unit.find(IdempotencyRow, id_)
         if row is None or row.expires_us <= context.now_us:
-            return Claim(id_, digest, row)
+            return Claim(id_, digest, row, self._lifetime_us)
         if row.digest != digest:
             raise IdempotencyReused(f"this Idempotency-Key was used for another {bound.name}")
         if row.state is KeyState.SETTLED:
