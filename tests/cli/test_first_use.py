@@ -48,7 +48,8 @@ def test_the_first_use_makes_a_tenant_with_its_project_its_owner_and_a_key(first
 
 def test_one_line_says_what_it_used_and_where_it_is_recorded(first: Ended) -> None:
     line = first.notes.splitlines()[-1]
-    shape = r"thane: run_[0-9a-f]{32} exe_[0-9a-f]{32} completed \d+ ms, \d+ MB, \$0\.0*[1-9]\d*, T[0-3]-?, ledger \d+"
+    ids = r"run_[0-9a-f]{32} exe_[0-9a-f]{32}"
+    shape = rf"thane: {ids} completed \d+ ms, \d+ MB, \$0\.0*[1-9]\d*, T[0-3]-?, ledger \d+"
     assert re.fullmatch(shape, line), line
 
 

@@ -114,7 +114,7 @@ if pid > 0: print("REACHED")
     Attack(
         "keyring",
         _LIBC
-        + "if libc.syscall({add_key}, b'user', b'thane-test', b'x', 1, -1 & 0xFFFFFFFF) > 0: print('REACHED')",
+        + "if libc.syscall({add_key}, b'user', b'thane-test', b'x', 1, 0xFFFFFFFF) > 0: print('REACHED')",
     ),
     Attack(
         "system-v-shared-memory",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from thane.adapters.disk import DataFolder
+from thane.bootstrap.place import data_folder
 from thane.bootstrap.system import CHECKS, System
 from thane.domains.sandboxes.entities import Execution, ExecutionChunk, ExecutionStatus, Sandbox
 from thane.interfaces.local import Answer, InProcess
@@ -44,7 +44,7 @@ class Home:
         self.clock = SetClock()
         values = {name.replace("__", "."): value for name, value in settings.items()}
         self.settings = load(None, {}, values).settings
-        self.system = System(self.settings, DataFolder(path), role="test", clock=self.clock)
+        self.system = System(self.settings, data_folder(path, self.settings), role="test", clock=self.clock)
 
     async def __aenter__(self) -> Home:
         await self.system.open()

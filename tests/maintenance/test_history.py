@@ -97,9 +97,7 @@ async def test_the_ledger_says_what_was_taken(home: Home) -> None:
     home.clock.pass_(days=2)
     await HistoryRetention(days=1).run(home.tools)
     assert (await home.operations())[made:] == ["retention.apply"]
-    stated = await home.records.as_of(
-        home.context(), RetentionHorizon, horizon_id(home.tenant_id), made
-    )
+    stated = await home.records.as_of(home.context(), RetentionHorizon, horizon_id(home.tenant_id), made)
     assert stated.horizon == made
     assert stated.made_before == from_us(home.clock.now_us() - 86_400_000_000)
     assert stated.applied_at == from_us(home.clock.now_us())

@@ -19,7 +19,7 @@ import pytest
 
 from tests.kernel.jobs.world import LEDGER, Note, Owner, Tally, World, world
 from thane.kernel.jobs import CounterCheck, Problem, TenantCheck
-from thane.kernel.ledger.note import Signer
+from thane.kernel.ledger.note import Signer, sign_checkpoint
 from thane.kernel.records import Records, Unit
 from thane.maintenance.findings import MOST_PROBLEMS, Findings, Report
 from thane.maintenance.verify import verify
@@ -83,7 +83,9 @@ async def test_an_empty_store_and_a_full_one_are_sound(tmp_path: Path) -> None:
         assert (await report_of(w)).ok
         steps: list[tuple[int, int]] = []
         await filled(w, 300)
-        report = await verify(w.records, w.signer.verifier, (), lambda done, total: steps.append((done, total)))
+        report = await verify(
+            w.records, w.signer.verifier, (), lambda done, total: steps.append((done, total))
+        )
         assert report.problems == ()
         assert report.tenants == 2
         assert report.entries == 2 + 302 + 4 + 3  # tenants, notes, changes, root log
@@ -184,7 +186,10 @@ async def test_an_unreadable_row_is_found_and_the_others_still_checked(tmp_path:
 async def test_a_row_put_beside_the_ledger_and_a_row_taken_away_are_found(tmp_path: Path) -> None:
     await spoilt(tmp_path)
     columns = "tenant_id, title, secret, amount, version, _salt, _entry"
-    sql(tmp_path, f"INSERT INTO notes (id, {columns}) SELECT 'not_x', {columns} FROM notes WHERE title = 'note 5'")
+    sql(
+        tmp_path,
+        f"INSERT INTO notes (id, {columns}) SELECT 'not_x', {columns} FROM notes WHERE title = 'note 5'",
+    )
     (problem,) = await found(tmp_path)
     assert (problem.kind, problem.row) == ("row_without_head", "notes/not_x")
     sql(tmp_path, "DELETE FROM notes WHERE id = 'not_x' OR title = 'note 6'")
@@ -217,7 +222,9 @@ async def test_a_row_that_names_another_entry_is_found(tmp_path: Path, entry_ind
 async def test_an_older_version_of_a_row_is_found(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         tenant_id, notes = await filled(w)
-        row = sql(tmp_path, "SELECT title, secret, version, _salt, _entry FROM notes WHERE id = ?", notes[4].id)
+        row = sql(
+            tmp_path, "SELECT title, secret, version, _salt, _entry FROM notes WHERE id = ?", notes[4].id
+        )
         await w.retitle(notes[4], "newer")
     sql(
         tmp_path,
@@ -231,7 +238,11 @@ async def test_an_older_version_of_a_row_is_found(tmp_path: Path) -> None:
 
 async def test_an_edited_leaf_is_found(tmp_path: Path) -> None:
     tenant_id = await spoilt(tmp_path)
-    sql(tmp_path, "UPDATE thane_entries SET leaf = replace(leaf, 'notes.create', 'notes.forged') WHERE id = ?", entry(4))
+    sql(
+        tmp_path,
+        "UPDATE thane_entries SET leaf = replace(leaf, 'notes.create', 'notes.forged') WHERE id = ?",
+        entry(4),
+    )
     (problem,) = await found(tmp_path)
     assert (problem.kind, problem.tenant_id, problem.index) == ("leaf_hash", tenant_id, 4)
     assert str(problem).startswith(f"leaf_hash: {tenant_id} entry 4: the leaf was changed")
@@ -276,7 +287,7 @@ async def test_an_edited_head_is_found(tmp_path: Path) -> None:
     await spoilt(tmp_path)
     sql(
         tmp_path,
-        "UPDATE thane_entries SET heads = replace(heads, '\"schema\":\"notes\"', '\"schema\":\"votes\"') WHERE id = ?",
+        'UPDATE thane_entries SET heads = replace(heads, \'"schema":"notes"\', \'"schema":"votes"\') WHERE id = ?',
         entry(6),
     )
     problems = await found(tmp_path)
@@ -353,7 +364,9 @@ async def test_swapped_entries_are_found(tmp_path: Path) -> None:
 
 async def test_an_entry_of_another_tenant_is_found(tmp_path: Path) -> None:
     await spoilt(tmp_path)
-    (row,) = sql(tmp_path, "SELECT leaf, hash, heads, bodies, details FROM thane_entries WHERE id = ?", entry(1, 2))
+    (row,) = sql(
+        tmp_path, "SELECT leaf, hash, heads, bodies, details FROM thane_entries WHERE id = ?", entry(1, 2)
+    )
     sql(
         tmp_path,
         "UPDATE thane_entries SET leaf = ?, hash = ?, heads = ?, bodies = ?, details = ? WHERE id = ?",
@@ -384,7 +397,11 @@ async def test_a_log_that_was_cut_with_all_its_checkpoints_is_found(tmp_path: Pa
 
 async def test_a_whole_log_that_was_removed_is_found(tmp_path: Path) -> None:
     tenant_id = await spoilt(tmp_path)
-    for table, column in (("thane_entries", "id >> 40"), ("thane_checkpoints", "log"), ("thane_logs", "number")):
+    for table, column in (
+        ("thane_entries", "id >> 40"),
+        ("thane_checkpoints", "log"),
+        ("thane_logs", "number"),
+    ):
         sql(tmp_path, f"DELETE FROM {table} WHERE {column} = 1")
     problems = await found(tmp_path)
     assert "log_missing" in kinds(problems)
@@ -421,8 +438,6 @@ async def test_a_checkpoint_that_the_root_log_does_not_know_is_found(tmp_path: P
         right = hashlib.sha256(b"\1" + hashes[2] + hashes[3]).digest()
         both = hashlib.sha256(b"\1" + left + right).digest()
         root = hashlib.sha256(b"\1" + both + hashes[4]).digest()
-        from thane.kernel.ledger.note import sign_checkpoint
-
         note = sign_checkpoint(w.signer.signer, size, root, origin=f"{LEDGER}/{tenant_id}")
     sql(tmp_path, "INSERT INTO thane_checkpoints (log, size, note) VALUES (1, ?, ?)", size, note)
     (problem,) = await found(tmp_path)
@@ -438,8 +453,9 @@ async def test_an_edited_root_log_is_found(tmp_path: Path) -> None:
 
 
 async def test_a_ledger_made_anew_without_the_key_is_found(tmp_path: Path) -> None:
-    await spoilt(tmp_path / "a") if (tmp_path / "a").mkdir() is None else ""
+    (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+    await spoilt(tmp_path / "a")
     async with world(tmp_path / "b") as w:  # another key, another history
         await filled(w)
     (tmp_path / "a" / "store.db").write_bytes((tmp_path / "b" / "store.db").read_bytes())

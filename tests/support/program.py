@@ -126,6 +126,10 @@ class Served:
         self.host, self.port = found[1].decode(), int(found[2])
         self.key = (data / "keys" / "local-key").read_text().strip()
 
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
     def _ready(self) -> re.Match[bytes] | None:
         text = self.log.read_bytes()
         assert self.process.poll() is None, text.decode()

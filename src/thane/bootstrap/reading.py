@@ -17,7 +17,10 @@ import msgspec
 from thane.adapters.disk import DataFolder
 from thane.adapters.sqlite import SqliteEngine
 from thane.bootstrap.system import CHECKS, registry
+from thane.bootstrap.values import HOUR_US
 from thane.domains.accounts import local_tenant
+from thane.domains.audit import AuditService
+from thane.domains.audit import module as audit_module
 from thane.kernel.clock import SystemClock
 from thane.kernel.errors import NotFound, Unavailable
 from thane.kernel.ids import IdFactory
@@ -25,6 +28,7 @@ from thane.kernel.jobs.signer import STATE_FILE
 from thane.kernel.ledger.leaf import Leaf
 from thane.kernel.ledger.note import Signer
 from thane.kernel.records import Records
+from thane.kernel.records.engine import Signed
 from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.prepare import Preparer
 from thane.kernel.sealing.keyring import KeyFolder
@@ -35,6 +39,16 @@ from thane.maintenance.verify import Report, verify
 PAGE = 500
 # The owner signs at least once a second while it runs, and when it ends.
 SIGNED_WITHIN_SECONDS = 5.0
+
+
+class NeverSigns:
+    """A signer for who only reads: it knows the log's public key and signs nothing."""
+
+    def __init__(self, vkey: str) -> None:
+        self.vkey = vkey
+
+    async def sign_now(self) -> list[Signed]:
+        raise Unavailable("the owner of the data folder signs, a reader does not", retry_after=1)
 
 
 class StoreReader:
@@ -91,11 +105,16 @@ class StoreReader:
                     raise
                 await asyncio.sleep(0.1)
 
+    def _kept_since_us(self) -> int:
+        """Access rows from before this time may be gone by retention."""
+        return SystemClock().now_us() - self._settings.retention.access_days * 24 * HOUR_US
+
     async def verify(self, progress: Callable[[int, int], None]) -> Report:
         """Check the whole store, up to the checkpoint that the signer keeps outside it."""
         kept = self._folder.keys / STATE_FILE
         notes = (kept.read_text(),) if kept.exists() else ()
-        return await verify(self._records, self._signer().verifier, CHECKS, progress, kept=notes)
+        hooks = (*CHECKS, *audit_module.checks(AuditService(self._records, NeverSigns(self.vkey), kept_since_us=self._kept_since_us)))
+        return await verify(self._records, self._signer().verifier, hooks, progress, kept=notes)
 
 
 def _row(index: int, leaf: Leaf) -> dict[str, Any]:

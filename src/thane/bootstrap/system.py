@@ -24,6 +24,8 @@ from thane.bootstrap.upkeep import upkeep
 from thane.bootstrap.values import HOUR_US, Meters, bounds, identity_cache, networks, prices, signer_jobs
 from thane.domains.accounts import AccountsService, CreateKey, CreateSetupLink, CreateTenant
 from thane.domains.accounts import module as accounts_module
+from thane.domains.audit import AuditService
+from thane.domains.audit import module as audit_module
 from thane.domains.billing import BillingService
 from thane.domains.billing import module as billing_module
 from thane.domains.projects import ProjectsService
@@ -74,6 +76,7 @@ ENTITIES = (
     *billing_module.ENTITIES,
     *runs_module.ENTITIES,
     *sandboxes_module.ENTITIES,
+    *audit_module.ENTITIES,
 )
 
 # What `thane verify` checks beyond the kernel's own rules.
@@ -156,6 +159,10 @@ class System:
         """The log's name, for ever: from the settings, else one that no other folder has."""
         return self.settings.ledger.origin or f"thane.local/{self.ids.new('log')[4:]}"
 
+    def _access_kept_since(self) -> int:
+        """Access rows from before this time may be gone by retention (microseconds)."""
+        return self.clock.now_us() - self.settings.retention.access_days * 24 * HOUR_US
+
     def _observe_query(self, verb: str, table: str, seconds: float) -> None:
         self.telemetry.query(verb, table).observe(seconds)
 
@@ -178,7 +185,6 @@ class System:
             isolation=self.isolation,
             billing=self.billing,
             budgets=NoBudgets(),
-            runs=self.runs,
             bounds=limits,
             artifacts=Artifacts(self.folder.artifacts),
             slots=Slots(self._slots()),
@@ -187,6 +193,9 @@ class System:
             ids=self.ids,
             meter=self.telemetry.execution,
         )
+        self.feed = Feed(self.engine)
+        self.signer = LedgerSigner(self.engine, self.keys, self.feed)
+        self.audit = AuditService(self.records, self.signer, kept_since_us=self._access_kept_since)
         self.modules: tuple[Module, ...] = (
             system_module.module(self.system),
             accounts_module.module(self.accounts),
@@ -194,6 +203,7 @@ class System:
             billing_module.module(self.billing),
             runs_module.module(self.runs),
             sandboxes_module.module(self.sandboxes, self.executions),
+            audit_module.module(self.audit),
         )
         self.operations = Operations()
         for module in self.modules:
@@ -202,7 +212,7 @@ class System:
         self.pipeline = Pipeline(
             self.records,
             self.operations,
-            Ports(identity=self.accounts, observer=meters),
+            Ports(identity=self.accounts, observer=meters, rules=self.runs),
             clock=self.clock,
             ids=self.ids,
             spool=self.folder.spool,
@@ -220,8 +230,6 @@ class System:
             # One process owns the folder, so whoever else is named in an intent is gone.
             is_dead=lambda server_id: server_id != self.server_id,
         )
-        self.feed = Feed(self.engine)
-        self.signer = LedgerSigner(self.engine, self.keys, self.feed)
         self.jobs = self._jobs()
         self.app = HttpApp(
             self.pipeline,
@@ -334,6 +342,7 @@ class System:
     async def best_tier(self) -> str:
         """The strongest tier that works here, with what it is."""
         works = [r for r in await self.isolation.ladder() if r.available]
+        await self.system.show_tiers([r.tier.value for r in works])
         if not works:
             return "none: run `thane doctor`"
         best = max(works, key=lambda r: r.tier.rank)

@@ -20,6 +20,7 @@ from thane.isolation.stage import INODES, Place
 _SAMPLE_SECONDS = 1.0
 _GROUP_PERIOD = 0.1
 _DISK_PERIOD = 0.25
+_PROCESS_SLACK = 2
 _GONE = (FileNotFoundError, ProcessLookupError)  # it has ended just now; the verdict follows
 
 Send = Callable[[dict[str, Any], bytes], None]
@@ -75,6 +76,9 @@ class Monitor:
             memory = self._group.memory_now()
         else:
             proc, pids = self._processes()
+            # The user's own limit is only near where his other processes count too (tier T1).
+            if len(pids) > _PROCESS_SLACK * self._limits.processes:
+                self._stop("processes")
             memory = watchdog.memory(proc, pids, self._limits.memory_bytes)
             if self._place.tmpfs:
                 memory += accounting.used_of_file_system(self._place.base)

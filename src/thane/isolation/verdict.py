@@ -17,7 +17,9 @@ from thane.isolation.stage import INODES
 class Ended:
     """The facts that a verdict is made of."""
 
-    cause: str | None  # why we ended it: timeout, cancelled, lost, memory, disk, entries; None if we did not
+    cause: (
+        str | None
+    )  # why we ended it: timeout, cancelled, lost, memory, disk, entries, processes; None if we did not
     report: dict[str, int]  # the first process's report; empty if it was killed before it could
     wait_status: int  # of the process that we are the parent of
     oom_kills: int
@@ -50,23 +52,29 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _outcome(ended: Ended, limits: Limits, code: int, number: int | None) -> tuple[str, str]:
-    if ended.oom_kills or ended.cause == "memory":
-        limit = _megabytes(limits.memory_bytes)
-        return (
+def _outcome_of_cause(cause: str, limits: Limits) -> tuple[str, str]:
+    """What it is called that we ended it, and what to change."""
+    memory, disk = _megabytes(limits.memory_bytes), _megabytes(limits.disk_bytes)
+    known = {
+        "memory": (
             "out_of_memory",
-            f"used more than {limit} of memory (files in the workspace and in /tmp count); raise --memory",
-        )
-    if ended.cause == "timeout":
-        return "timeout", f"ran longer than {limits.timeout_ms / 1000:g} s; raise --timeout"
-    if ended.cause == "disk":
-        return "failed", f"used more than {_megabytes(limits.disk_bytes)} of disk; raise --disk"
-    if ended.cause == "entries":
-        return "failed", f"made more than {INODES} files and folders; put them into an archive"
-    if ended.cause == "lost":
-        return "cancelled", "the connection that had asked for it was lost"
+            f"used more than {memory} of memory (files in the workspace and in /tmp count); raise --memory",
+        ),
+        "timeout": ("timeout", f"ran longer than {limits.timeout_ms / 1000:g} s; raise --timeout"),
+        "disk": ("failed", f"used more than {disk} of disk; raise --disk"),
+        "entries": ("failed", f"made more than {INODES} files and folders; put them into an archive"),
+        "processes": ("failed", f"ran more than {limits.processes} processes at once; start fewer"),
+        "lost": ("cancelled", "the connection that had asked for it was lost"),
+        "cancelled": ("cancelled", "cancelled"),
+    }
+    return known[cause]
+
+
+def _outcome(ended: Ended, limits: Limits, code: int, number: int | None) -> tuple[str, str]:
+    if ended.oom_kills:
+        return _outcome_of_cause("memory", limits)
     if ended.cause is not None:
-        return "cancelled", "cancelled"
+        return _outcome_of_cause(ended.cause, limits)
     if number == signal.SIGKILL:
         return (
             "host_killed",

@@ -23,7 +23,7 @@ from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.jobs import JobCursor, Schedule, Tools
 from thane.kernel.jobs.rows import every, pages
 from thane.kernel.module import After, Retention
-from thane.kernel.records import Predicate, Schema, Unit, all_of
+from thane.kernel.records import Predicate, Schema, Unit
 from thane.kernel.records.schema import Kind
 from thane.kernel.settings_schema import Retention as Settings
 
@@ -107,7 +107,7 @@ class _Sweep:
         kind = self._rule.schema.by_name[self._rule.field].kind
         limit: Any = from_us(self._limit_us) if kind is Kind.TIME else self._limit_us
         old = Predicate(("<", self._rule.field), (limit,))
-        return all_of((old, self._rule.where)) or old
+        return old if self._rule.where is None else old & self._rule.where
 
     def _is_sealed(self, tenant_id: str, record: Any) -> bool:
         return self._sealed is None or _time_us(record, self._rule.field) < self._sealed.get(tenant_id, 0)

@@ -96,7 +96,7 @@ class _Verification:
         for tenant_id, size in self.sizes.items():
             await self._tenant(tenant_id, size, unscoped)
         registry = self._records.registry
-        await RowPass(self._engine, registry, None, unscoped, self._findings).run(self.sizes)
+        await RowPass(self._engine, registry, None, unscoped, self.sizes, self._findings).run()
         await self._late_leaves(root_size)
 
     async def _count(self, root_size: int) -> None:
@@ -192,7 +192,7 @@ class _Verification:
             schema = registry.find(row_key[0])
             if schema is not None:  # a table that is not declared any more has heads and no rows
                 (mine if schema.scoped else unscoped)[row_key] = last
-        await RowPass(self._engine, registry, tenant_id, mine, self._findings).run({tenant_id: size})
+        await RowPass(self._engine, registry, tenant_id, mine, self.sizes, self._findings).run()
         for counter in self._counters:
             await check_counter(self._records, counter, tenant_id, self._findings)
         for check in self._checks:

@@ -1,12 +1,12 @@
 """Verification of rows: each against the head of its last entry, and none too many or too few.
 
-Rows move while a running owner works. A row that names an entry from the fixed size on was
-changed meanwhile; it must have a head there, and is otherwise not judged in this run.
+Rows move while a running owner works. One that does not meet the head we know must have a
+head in the entries since, and is then not judged in this run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 from thane.kernel.jobs.checks import CounterCheck
@@ -31,9 +31,10 @@ class RowPass:
         registry: Registry,
         tenant_id: str | None,
         last: MutableMapping[RowKey, Last],
+        sizes: Mapping[str, int],
         findings: Findings,
     ) -> None:
-        """`last` has the newest head of each row; it is used up."""
+        """`last` has the newest head of each row, up to the `sizes` of the logs; it is used up."""
         self._engine = engine
         self._schemas = {
             s.table: s for s in registry.all() if s.history and s.scoped is (tenant_id is not None)
@@ -41,22 +42,23 @@ class RowPass:
         self._tenant_id = tenant_id
         self._shown = tenant_id or ""
         self._last = last
+        self._sizes = sizes
         self._findings = findings
-        self.moved: dict[RowKey, int] = {}
+        # Rows whose last entry is not the one we know: (the entry they name, the one we know).
+        self._strange: dict[RowKey, tuple[int | None, Last | None]] = {}
 
-    async def run(self, size_of: dict[str, int]) -> None:
-        """`size_of` gives, per tenant, the size at which its log was verified."""
-        sizes = size_of
+    async def run(self) -> None:
+        """Check every table."""
         for schema in self._schemas.values():
-            await self._table(schema, sizes)
-        await self._leftover(sizes)
+            await self._table(schema)
+        await self._settle()
 
-    async def _table(self, schema: Schema, sizes: dict[str, int]) -> None:
+    async def _table(self, schema: Schema) -> None:
         seen = 0
         try:
             async for found in pages(self._engine, schema, self._tenant_id):
                 for stored in found:
-                    self._row(schema, stored, sizes)
+                    self._row(schema, stored)
                 seen += len(found)
                 self._findings.step(len(found))
         except UNREADABLE as fault:
@@ -65,9 +67,9 @@ class RowPass:
                 self._shown,
                 f"a row of {schema.table} after the first {seen} cannot be read: {fault}",
             )
-            await self._one_by_one(schema, sizes)
+            await self._one_by_one(schema)
 
-    async def _one_by_one(self, schema: Schema, sizes: dict[str, int]) -> None:
+    async def _one_by_one(self, schema: Schema) -> None:
         """A page could not be read: each row that must be there is read by itself, to name the bad ones."""
         for table, id in [key for key in self._last if key[0] == schema.table]:
             if self._last[table, id].after is None:
@@ -79,23 +81,14 @@ class RowPass:
                 self._problem("row_unreadable", schema, id, f"the row cannot be read: {fault}")
                 continue
             if stored is not None:
-                self._row(schema, stored, sizes)
+                self._row(schema, stored)
 
-    def _row(self, schema: Schema, stored: Stored, sizes: dict[str, int]) -> None:
+    def _row(self, schema: Schema, stored: Stored) -> None:
         self._findings.rows += 1
         id = stored.record.id
         known = self._last.pop((schema.table, id), None)
-        if stored.entry is None or stored.entry >= sizes[self._home(schema, stored.record, sizes)]:
-            self.moved[schema.table, id] = -1 if stored.entry is None else stored.entry
-            return
-        if known is None or known.after is None:
-            what = "no entry has made it" if known is None else f"entry {known.entry} has deleted it"
-            self._problem("row_without_head", schema, id, f"the row is in the store, but {what}", known)
-            return
-        if stored.entry != known.entry:
-            self._problem(
-                "row_entry", schema, id, f"the row names entry {stored.entry} as its last one", known
-            )
+        if known is None or known.after is None or stored.entry != known.entry:
+            self._strange[schema.table, id] = (stored.entry, known)
             return
         if known.blanked:
             self._problem("body_blanked", schema, id, "the body of its present version is empty", known)
@@ -107,33 +100,37 @@ class RowPass:
         if not agrees:
             self._problem("row", schema, id, "the row is not what its last entry made of it", known)
 
-    def _home(self, schema: Schema, record: Any, sizes: dict[str, int]) -> str:
-        """Whose log has the row's entries: its tenant's; a tenant's own row is in its own log."""
-        if self._tenant_id is not None:
-            return self._tenant_id
-        named = getattr(record, "tenant_id", None) or record.id
-        return named if named in sizes else max(sizes, key=sizes.__getitem__, default="")
-
-    async def _leftover(self, sizes: dict[str, int]) -> None:
-        """Heads of living rows that no row answers, and rows that claim an entry nobody has."""
-        living = {k: v for k, v in self._last.items() if v.after is not None and k[0] in self._schemas}
-        if not living and not self.moved:
+    async def _settle(self) -> None:
+        """Rows and heads that do not meet: wrong, unless an entry since the fixed sizes explains it."""
+        gone = {k: v for k, v in self._last.items() if v.after is not None and k[0] in self._schemas}
+        if not gone and not self._strange:
             return
-        homes = [self._tenant_id] if self._tenant_id is not None else list(sizes)
-        changed: set[RowKey] = set()
-        for tenant_id in homes:
-            changed |= await touched(self._engine, tenant_id, sizes[tenant_id])
-        for (table, id), known in living.items():
-            if (table, id) not in changed:
+        since = await self._since()
+        for (table, id), known in gone.items():
+            if (table, id) not in since:
                 self._problem("head_without_row", self._schemas[table], id, "the row is gone", known)
-        for (table, id), entry in self.moved.items():
-            if (table, id) not in changed:
-                self._problem(
-                    "row_entry",
-                    self._schemas[table],
-                    id,
-                    f"it names entry {entry}, which has no head of it",
-                )
+        for (table, id), (entry, last) in self._strange.items():
+            moved = self._tenant_id is None or (entry or 0) >= self._sizes[self._tenant_id]
+            if moved and (table, id) in since:
+                continue
+            schema = self._schemas[table]
+            if last is None:
+                self._problem("row_without_head", schema, id, "no entry has made the row")
+            elif last.after is None:
+                message = f"the row is there, though entry {last.entry} has deleted it"
+                self._problem("row_without_head", schema, id, message, last)
+            else:
+                message = f"the row names entry {entry} as its last one, which is {last.entry}"
+                self._problem("row_entry", schema, id, message, last)
+
+    async def _since(self) -> set[RowKey]:
+        """What was written since the sizes were fixed, also in logs that began since."""
+        if self._tenant_id is not None:
+            return await touched(self._engine, self._tenant_id, self._sizes[self._tenant_id])
+        found: set[RowKey] = set()
+        for tenant_id in await self._engine.logs():
+            found |= await touched(self._engine, tenant_id, self._sizes.get(tenant_id, 0))
+        return found
 
     def _problem(self, kind: str, schema: Schema, id: str, message: str, known: Last | None = None) -> None:
         index = None if known is None else known.entry

@@ -6,6 +6,7 @@ What it learns of the rows (their last head) is handed to `verify_rows`.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from typing import NamedTuple
 
@@ -67,26 +68,33 @@ class TreePass:
     async def run(self) -> None:
         """Check everything up to the size."""
         self._roots()
-        position = 0
-        while position < self.size:
-            start, stop = position, min(position + PAGE, self.size)
-            rows = await self._page(start, stop - start)
-            for row in rows:
-                position = self._place(row, position)
-            if position < stop:
-                self._missing(position, stop)
-                position = stop
-            self._findings.step(position - start)
-            await self._tiles()
+        following = self._ahead(0)
+        try:
+            for start in range(0, self.size, PAGE):
+                rows, following = await following, self._ahead(start + PAGE)
+                position, stop = start, min(start + PAGE, self.size)
+                for row in rows:
+                    position = self._place(row, position)
+                if position < stop:
+                    self._missing(position, stop)
+                self._findings.step(stop - start)
+                await self._tiles()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         self._truncated()
 
     # -- reading ----------------------------------------------------------------------------
+
+    def _ahead(self, start: int) -> asyncio.Task[list[EntryRow]]:
+        """The next page is read while this one is checked."""
+        return asyncio.create_task(self._page(start, max(0, min(PAGE, self.size - start))))
 
     async def _page(self, start: int, limit: int) -> list[EntryRow]:
         try:
             return await self._engine.entries(self.tenant_id, start, limit)
         except UNREADABLE as fault:
-            if limit == 1:
+            if limit <= 1:
                 self._problem("entry_unreadable", f"the entry cannot be read: {fault}", start)
                 return []
         half = limit // 2

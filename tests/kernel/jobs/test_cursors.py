@@ -1,4 +1,4 @@
-"""Delivery: in order per tenant, at least once, exactly once for projections, and what happens to failures."""
+"""Delivery: in order per tenant, at least once, exactly once for projections; and failures."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ async def test_each_tenant_is_delivered_in_order_and_the_cursors_say_how_far(tmp
         assert deliverer.position(first) in (20, 21)  # cancelled between handler and cursor, or after it
 
 
-async def test_only_matching_operations_are_delivered_and_the_cursor_passes_the_others(tmp_path: Path) -> None:
+async def test_only_matching_operations_are_delivered_and_the_cursor_passes_the_others(
+    tmp_path: Path,
+) -> None:
     async with world(tmp_path) as w:
         ear = Ear()
         tenant_id = await w.tenant()
@@ -394,5 +396,3 @@ async def test_jobs_cannot_write_rows_with_history_beside_the_ledger(tmp_path: P
 
         with pytest.raises(TypeError, match="keeps history"):
             await w.tools.housekeep(tenant_id, write)
-
-

@@ -35,7 +35,9 @@ class Bell:
         if self.broken:
             raise RuntimeError("cracked")
 
-    def scheduler(self, w: World, cron: str = "*/10 * * * *", server: str = "one", attempts: int = 3) -> Scheduler:
+    def scheduler(
+        self, w: World, cron: str = "*/10 * * * *", server: str = "one", attempts: int = 3
+    ) -> Scheduler:
         schedule = Schedule(name="bell", cron=cron, run=self, attempts=attempts)
         return Scheduler((schedule,), w.leases_of(server), w.tools)
 

@@ -168,9 +168,7 @@ class World:
 
     async def note(self, tenant_id: str, title: str = "a", operation: str = "notes.create") -> Note:
         async def make(unit: Unit) -> Note:
-            unit.increment(
-                Tally(id=f"tal_{tenant_id}", tenant_id=tenant_id), notes=1, amount=Decimal("0.5")
-            )
+            unit.increment(Tally(id=f"tal_{tenant_id}", tenant_id=tenant_id), notes=1, amount=Decimal("0.5"))
             return unit.create(
                 Note(
                     id=unit.new_id(Note),
@@ -208,8 +206,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(path: Path, *entities: type[Any], clock: Any = None, server: str = "one") -> AsyncIterator[World]:
-    made = await World(path, *entities, clock=clock, server=server).open()
+async def world(path: Path, *entities: type[Any], clock: Any = None) -> AsyncIterator[World]:
+    made = await World(path, *entities, clock=clock).open()
     try:
         yield made
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -48,10 +49,10 @@ class Root:
         return self._tree.root()
 
 
-def sql(w: World, statement: str, *args: object) -> None:
+def sql(w: World, statement: str, *args: Any) -> None:
     """What somebody with the file in their hands does to it."""
     connection = apsw.Connection(str(w.engine.path))
-    connection.execute(statement, args)  # type: ignore[arg-type]
+    connection.execute(statement, args)
     connection.close()
 
 

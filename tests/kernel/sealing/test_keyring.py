@@ -38,6 +38,31 @@ def altered(key: WrappedKey, **fields: bytes | str) -> WrappedKey:
     return msgspec.structs.replace(key, **fields)
 
 
+def test_a_master_key_can_be_brought_along(tmp_path: Path) -> None:
+    own = bytes(range(32))
+    keys = KeyFolder.create(tmp_path / "keys", ledger_name=NAME, master=own)
+    assert keys.master_ids() == [keys.current_master_id]
+    assert keys.holds_master(own)
+    assert not keys.holds_master(bytes(32))
+    key, wrapped = keys.new_subject_key("tnt_1")
+    again = KeyFolder.create(tmp_path / "again", ledger_name=NAME, master=own)
+    assert again.unwrap(wrapped).secret == key.secret
+    assert again.ledger_seed != keys.ledger_seed
+
+
+def test_a_master_key_is_for_a_new_folder_only(tmp_path: Path) -> None:
+    first = KeyFolder.open_or_create(tmp_path / "keys", ledger_name=NAME)
+    second = KeyFolder.open_or_create(tmp_path / "keys", ledger_name=NAME, master=bytes(32))
+    assert second.master_ids() == first.master_ids()
+    assert not second.holds_master(bytes(32))
+
+
+def test_a_master_key_of_another_length_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="32 bytes, not 31"):
+        KeyFolder.create(tmp_path / "keys", ledger_name=NAME, master=bytes(31))
+    assert not list(tmp_path.iterdir())
+
+
 def disk_refuses(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -9,6 +9,8 @@ from thane.kernel.module import Module, Retention
 from thane.kernel.operations.entities import AccessRow
 from thane.kernel.records import schema_of
 
+checks = jobs.checks
+
 
 def module(audit: AuditService) -> Module:
     return Module(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from thane.domains.runs.entities import Run, RunStatus
-from thane.domains.runs.errors import RunFinished
+from thane.domains.runs.errors import RunFinished, RunUnknown
 from thane.kernel.records import Unit
 
 
 class RunsService:
-    """Runs of one tenant, always through the caller's unit."""
+    """Runs of one tenant, always through the caller's unit. It is also the first of the rules: what names a run must be in it."""
+
+    async def judge(self, unit: Unit, operation: str, request: object) -> None:
+        """The kernel's port of rules: an operation that names a run needs one of its tenant that is open."""
+        await self.require_open(unit)
 
     async def open(self, unit: Unit, purpose: str) -> Run:
         context = unit.context
@@ -34,6 +38,8 @@ class RunsService:
         """The run of the context, if there is one, must be open; guarded, so it stays open until the commit."""
         if unit.context.run_id is None:
             return
-        run = await unit.get(Run, unit.context.run_id)
+        run = await unit.find(Run, unit.context.run_id)
+        if run is None:
+            raise RunUnknown(f"there is no run {unit.context.run_id}")
         if run.status is not RunStatus.OPEN:
             raise RunFinished(f"the run {run.id} is finished")

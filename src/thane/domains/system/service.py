@@ -33,6 +33,15 @@ class SystemService:
 
         await self._housekeep(write)
 
+    async def show_tiers(self, tiers: list[str]) -> None:
+        """Let the others see which isolation tiers work here."""
+
+        async def write(unit: Unit) -> None:
+            mine = await unit.get(Server, self.me.id)
+            await unit.update(mine, tiers=tiers)
+
+        await self._housekeep(write)
+
     async def beat(self) -> None:
         """Say that this process still lives, and sweep out rows of dead ones."""
 

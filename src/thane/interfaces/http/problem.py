@@ -9,7 +9,7 @@ import msgspec
 from thane.kernel.errors import ThaneError
 
 CONTENT_TYPE = b"application/problem+json"
-TYPES = "https://thane.dev/problems/"
+TYPES = "urn:thane:problem:"
 
 
 class ProblemFault(msgspec.Struct, frozen=True):

@@ -14,7 +14,6 @@ from decimal import Decimal
 import msgspec
 
 from thane.domains.billing import BillingService
-from thane.domains.runs import RunsService
 from thane.domains.sandboxes.entities import (
     BillingInfo,
     Execution,
@@ -113,7 +112,6 @@ class ExecutionsService:
         isolation: Isolation,
         billing: BillingService,
         budgets: Budgets,
-        runs: RunsService,
         bounds: Bounds,
         artifacts: Artifacts,
         slots: Slots,
@@ -128,7 +126,6 @@ class ExecutionsService:
         self._isolation = isolation
         self._billing = billing
         self._budgets = budgets
-        self._runs = runs
         self._bounds = bounds
         self._slots = slots
         self._minimum_tier = minimum_tier
@@ -144,7 +141,6 @@ class ExecutionsService:
     ) -> Intent:
         """The execution's row, the sandbox's first start, the reservation."""
         context = unit.context
-        await self._runs.require_open(unit)
         sandbox = await unit.get(Sandbox, sandbox_id)
         if sandbox.status is SandboxStatus.TERMINATED:
             raise SandboxTerminated(f"the sandbox {sandbox_id} is terminated")

@@ -1,0 +1,358 @@
+"""Parts of the isolation program by themselves: the filter, control groups, verdicts, names, frames, slots.
+
+Control groups of version 2 are tested here on a tree of plain files only; where a machine
+has them, the tests with real jails use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thane.isolation import cgroups, seccomp, wire
+from thane.isolation.accounting import Usage, parse_report
+from thane.isolation.cgroups import GroupLimits
+from thane.isolation.collection import Found
+from thane.isolation.jobs import Slots
+from thane.isolation.request import Limits, Refused, Request, check_name, parse
+from thane.isolation.seccomp import Rules
+from thane.isolation.syscalls import MACHINES, number
+from thane.isolation.verdict import Ended, judge
+
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+
+def execute(program: bytes, machine: str, call: int, *arguments: int) -> int:
+    """Run the filter's instructions as the kernel would; answers what it returns."""
+    padded = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("<IIQ6Q", call, ARCHITECTURES[machine], 0, *padded)
+    instructions = list(struct.iter_unpack("<HBBI", program))
+    position, accumulator = 0, 0
+    while True:
+        code, if_true, if_false, operand = instructions[position]
+        position += 1
+        if code == 0x20:
+            accumulator = struct.unpack_from("<I", data, operand)[0]
+        elif code == 0x06:
+            return int(operand)
+        else:
+            tests = {0x15: accumulator == operand, 0x35: accumulator >= operand, 0x45: accumulator & operand}
+            position += if_true if tests[code] else if_false
+
+
+def denied(error: int) -> int:
+    return 0x00050000 | error
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+class TestFilter:
+    def call(self, machine: str, name: str, *arguments: int, rules: Rules | None = None) -> int:
+        found = number(name, machine)
+        if found is None:
+            pytest.skip(f"{machine} has no {name}")
+        return execute(seccomp.build(rules or Rules(), machine), machine, found, *arguments)
+
+    def test_another_architecture_is_killed(self, machine: str) -> None:
+        other = next(name for name in MACHINES if name != machine)
+        assert execute(seccomp.build(Rules(), machine), other, 0) == KILL
+
+    def test_the_x32_calls_are_killed(self, machine: str) -> None:
+        expected = KILL if machine == "x86_64" else ALLOW
+        assert execute(seccomp.build(Rules(), machine), machine, 0x40000000 + 39) == expected
+
+    @pytest.mark.parametrize(
+        "name", ["ptrace", "mount", "bpf", "unshare", "setns", "keyctl", "io_uring_setup"]
+    )
+    def test_what_nobody_needs_is_denied(self, machine: str, name: str) -> None:
+        assert self.call(machine, name) == denied(errno.EPERM)
+
+    def test_an_ordinary_call_passes(self, machine: str) -> None:
+        write = {"x86_64": 1, "aarch64": 64}[machine]
+        assert execute(seccomp.build(Rules(), machine), machine, write, 1) == ALLOW
+
+    def test_clone3_is_not_there_and_clone_makes_no_namespace(self, machine: str) -> None:
+        assert self.call(machine, "clone3") == denied(errno.ENOSYS)
+        assert self.call(machine, "clone", 17) == ALLOW
+        for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
+            assert self.call(machine, "clone", flag | 17) == denied(errno.EPERM)
+
+    def test_terminals_cannot_be_typed_into(self, machine: str) -> None:
+        assert self.call(machine, "ioctl", 0, 0x5412) == denied(errno.EPERM)
+        assert self.call(machine, "ioctl", 0, 0x541C) == denied(errno.EPERM)
+        assert self.call(machine, "ioctl", 0, 0x5401) == ALLOW
+
+    @pytest.mark.parametrize("name", ["socket", "socketpair"])
+    def test_only_three_families_of_sockets(self, machine: str, name: str) -> None:
+        for family in range(64):
+            expected = ALLOW if family in (1, 2, 10) else denied(errno.EAFNOSUPPORT)
+            assert self.call(machine, name, family) == expected
+
+    def test_without_namespaces_there_are_no_sockets_and_only_own_limits(self, machine: str) -> None:
+        rules = Rules(cgroup=False, namespaces=False)
+        for family in (1, 2, 10, 16):
+            assert self.call(machine, "socket", family, rules=rules) == denied(errno.EPERM)
+        assert self.call(machine, "socketpair", 1, rules=rules) == ALLOW
+        assert self.call(machine, "socketpair", 2, rules=rules) == denied(errno.EAFNOSUPPORT)
+        assert self.call(machine, "prlimit64", 0, rules=rules) == ALLOW
+        assert self.call(machine, "prlimit64", 4711, rules=rules) == denied(errno.EPERM)
+
+    def test_without_a_cgroup_no_memory_escapes_the_watchdog(self, machine: str) -> None:
+        for name in ("memfd_create", "shmget", "sched_setaffinity"):
+            assert self.call(machine, name) == ALLOW
+            assert self.call(machine, name, rules=Rules(cgroup=False)) == denied(errno.EPERM)
+
+    def test_without_landlocks_signal_scope_no_signal_is_sent(self, machine: str) -> None:
+        assert self.call(machine, "kill", 1, 9) == ALLOW
+        assert self.call(machine, "kill", 1, 9, rules=Rules(signal_scope=False)) == denied(errno.EPERM)
+
+    def test_every_jump_stays_inside(self, machine: str) -> None:
+        """Each number that is named anywhere ends at a return, whatever its arguments are."""
+        program = seccomp.build(Rules(cgroup=False, namespaces=False, signal_scope=False), machine)
+        assert len(program) // 8 < 4096
+        for call in range(500):
+            for argument in (0, 1, 2, 10, 17, 0x10000000, 0x5412, 0xFFFFFFFF):
+                execute(program, machine, call, argument, argument)
+
+
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(ValueError, match="riscv64"):
+        seccomp.build(Rules(), "riscv64")
+
+
+# -- control groups ------------------------------------------------------------------
+
+
+@pytest.fixture
+def version_2(tmp_path: Path) -> Path:
+    """A tree of plain files that looks like a version 2 mount with a delegated group."""
+    proc, mount = tmp_path / "proc/self", tmp_path / "cgroup"
+    proc.mkdir(parents=True)
+    own = mount / "user/scope"
+    own.mkdir(parents=True)
+    (proc / "mountinfo").write_text(f"30 20 0:26 / {mount} rw,nosuid - cgroup2 cgroup2 rw\n")
+    (proc / "cgroup").write_text("0::/user/scope\n")
+    for folder in (mount, own):
+        (folder / "cgroup.controllers").write_text("cpu memory pids io\n")
+        (folder / "cgroup.subtree_control").write_text("cpu memory pids\n")
+    return tmp_path
+
+
+def test_version_2_is_taken_where_it_is_delegated(version_2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(cgroups, "_switch_on", lambda parent, may_move: made.append(parent))
+    found = cgroups.find("thane-isolation-1-2", as_root=False, proc=version_2 / "proc")
+    assert not isinstance(found, str)
+    own = version_2 / "cgroup/user/scope"
+    assert (found.kind, found.folders) == ("cgroup2", (str(own / "thane-isolation-1-2"),))
+    assert made == [own, own / "thane-isolation-1-2"]
+
+    limits = GroupLimits(memory_bytes=64 << 20, cpu_millicores=1500, processes=10)
+    group = found.create("job", limits)
+    folder = own / "thane-isolation-1-2/job"
+    written = {path.name: path.read_text() for path in folder.iterdir()}
+    assert written == {
+        "memory.max": str(64 << 20),
+        "memory.oom.group": "1",
+        "pids.max": "12",
+        "cpu.max": "150000 100000",
+    }
+    (folder / "memory.current").write_text("1000\n")
+    (folder / "memory.peak").write_text("2000\n")
+    (folder / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
+    (folder / "cpu.stat").write_text("usage_usec 777\nuser_usec 700\n")
+    group.join()
+    assert (folder / "cgroup.procs").read_text() == "0"
+    assert (group.memory_now(), group.peak_memory(), group.oom_kills(), group.cpu_us()) == (
+        1000,
+        2000,
+        2,
+        777,
+    )
+    group.lift_cpu()
+    assert (folder / "cpu.max").read_text() == "max 100000"
+
+
+def test_version_2_without_its_controllers_says_which(version_2: Path) -> None:
+    (version_2 / "cgroup/user/scope/cgroup.controllers").write_text("cpu\n")
+    found = cgroups.find("thane-isolation-1-2", as_root=False, proc=version_2 / "proc")
+    assert isinstance(found, str)
+    assert "no controller memory, pids" in found
+
+
+def test_version_2_moves_the_processes_of_a_delegated_group_into_a_leaf(
+    version_2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = version_2 / "cgroup/user/scope"
+    (own / "cgroup.subtree_control").write_text("")
+    (own / "cgroup.procs").write_text("41\n42\n")
+    busy = [True]
+    write_text = Path.write_text
+
+    def refusing(self: Path, data: str, *arguments: Any, **more: Any) -> int:
+        if self.name == "cgroup.subtree_control" and busy[0]:
+            busy[0] = False
+            raise OSError(errno.EBUSY, "busy")
+        return write_text(self, data, *arguments, **more)
+
+    monkeypatch.setattr(Path, "write_text", refusing)
+    cgroups._switch_on(own, may_move=True)
+    assert (own / "thane-isolation-host/cgroup.procs").read_text() == "42"
+    assert (own / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+
+
+def test_a_dead_programs_name_is_told_from_a_living_ones() -> None:
+    import os
+
+    assert not cgroups.is_stale(cgroups.program_name(os.getpid()))
+    assert not cgroups.is_stale(f"{cgroups.program_name(os.getpid())}-suffix")
+    assert cgroups.is_stale("thane-isolation-1-999999999999")
+    assert cgroups.is_stale("thane-isolation-4194305-1-x")
+    assert not cgroups.is_stale("thane-isolation-host")
+    assert not cgroups.is_stale("somebody-elses")
+
+
+# -- verdicts ------------------------------------------------------------------------
+
+LIMITS = Limits(64 << 20, 1000, 1 << 20, 2500, 8, 1000)
+REQUEST = Request("id", "python", "T1", LIMITS, {}, False, b"", b"", ())
+
+
+def verdict(**facts: Any) -> dict[str, Any]:
+    known: dict[str, Any] = {
+        "cause": None,
+        "report": {"exit": 0},
+        "wait_status": 0,
+        "oom_kills": 0,
+        "stdout_truncated": False,
+        "stderr_truncated": False,
+    }
+    return judge(REQUEST, "T2", {}, Ended(**known | facts), Usage(), Found())
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "code", "signal", "words"),
+    [
+        ({}, "completed", 0, None, ""),
+        ({"report": {"exit": 3}}, "failed", 3, None, "code 3"),
+        ({"report": {"signal": 11}}, "failed", 139, 11, "SIGSEGV"),
+        ({"report": {"signal": 64}}, "failed", 192, 64, ""),
+        ({"report": {"signal": 9}}, "host_killed", 137, 9, "did not send"),
+        ({"report": {}, "wait_status": 9}, "host_killed", 137, 9, "did not send"),
+        ({"report": {}, "wait_status": 137 << 8}, "host_killed", 137, 9, "did not send"),
+        ({"report": {"signal": 9}, "oom_kills": 1}, "out_of_memory", 137, 9, "64 MB"),
+        ({"report": {"signal": 9}, "cause": "memory"}, "out_of_memory", 137, 9, "--memory"),
+        ({"report": {"signal": 9}, "cause": "timeout"}, "timeout", 137, 9, "2.5 s; raise --timeout"),
+        ({"report": {"exit": 0}, "cause": "timeout"}, "timeout", 137, 9, "--timeout"),
+        ({"report": {"signal": 9}, "cause": "disk"}, "failed", 137, 9, "--disk"),
+        ({"report": {"signal": 9}, "cause": "entries"}, "failed", 137, 9, "archive"),
+        ({"report": {"signal": 9}, "cause": "processes"}, "failed", 137, 9, "8 processes"),
+        ({"report": {"signal": 9}, "cause": "cancelled"}, "cancelled", 137, 9, "cancelled"),
+        ({"report": {"signal": 9}, "cause": "lost"}, "cancelled", 137, 9, "connection"),
+    ],
+)
+def test_each_end_has_its_verdict(
+    facts: dict[str, Any], outcome: str, code: int, signal: int | None, words: str
+) -> None:
+    found = verdict(**facts)
+    assert (found["outcome"], found["exit_code"], found["signal"]) == (outcome, code, signal)
+    assert words in found["message"]
+
+
+def test_a_report_that_is_not_of_its_form_is_dropped() -> None:
+    assert parse_report("started\nexit 3\ncpu_us x\npeak -5\n\nread 7 8\nwritten 9") == {
+        "exit": 3,
+        "written": 9,
+    }
+
+
+# -- requests and frames ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.txt", ".hidden", "größe.csv", "-dash", "a b"])
+def test_good_names_pass(name: str) -> None:
+    assert check_name(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "a/../b",
+        "a\0",
+        "a\n",
+        "\x7f",
+        "a\\b",
+        "x" * 256,
+        "a/" * 600 + "a",
+        "\udcff",
+    ],
+)
+def test_bad_names_are_refused_with_a_reason(name: str) -> None:
+    assert check_name(name)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        None,
+        {},
+        {"id": "x"},
+        {"id": "x", "limits": {}, "language": "python", "code_size": 1, "stdin_size": 0},
+        {"id": "x", "limits": {}, "language": "python", "code_size": -1, "stdin_size": 1},
+        {"id": "x", "limits": {"memory_bytes": True}, "language": "python", "code_size": 0, "stdin_size": 0},
+        {"id": "x", "limits": {}, "language": "python", "code_size": 0, "stdin_size": 0, "env": []},
+    ],
+)
+def test_a_request_without_sense_is_refused(job: object) -> None:
+    with pytest.raises(Refused):
+        parse({"job": job}, b"")
+
+
+async def test_frames_go_through_whole() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(wire.encode({"t": "x", "id": 1}, b"\x00\xff") + wire.encode({"t": "y"}))
+    reader.feed_eof()
+    assert await wire.read(reader) == ({"t": "x", "id": 1}, b"\x00\xff")
+    assert await wire.read(reader) == ({"t": "y"}, b"")
+    assert await wire.read(reader) is None
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\0\0", b"\0\0\0\2\0\0\0\5{}", struct.pack("!II", 1 << 21, 0), b"\0\0\0\1\0\0\0\0x"]
+)
+async def test_a_broken_frame_is_an_error(sent: bytes) -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(sent)
+    reader.feed_eof()
+    with pytest.raises(wire.ProtocolError):
+        await wire.read(reader)
+
+
+async def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
+    slots = Slots(1)
+    assert await slots.take() == 0
+    order: list[int] = []
+
+    async def use(number: int) -> None:
+        slot = await slots.take()
+        order.append(number)
+        slots.give(slot)
+
+    tasks = [asyncio.create_task(use(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    slots.give(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == [0, 1, 3, 4]
+    assert await slots.take() == 0, "none is lost"
