@@ -1,4 +1,4 @@
-"""What a person can get wrong: each a clear message, the next step, the right exit code, nothing half done."""
+"""What a person can get wrong: a clear message, the next step, the right exit code, nothing half done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.needs import require
-from tests.support.program import Ended, Served, environment, started, thane
+from tests.support.program import PROGRAM, Ended, Served, environment, started, thane
 
 USAGE = 2
 REFUSED = 70
@@ -135,7 +135,10 @@ def test_a_data_folder_of_somebody_else_is_told(used: Path) -> None:
             "--reuid=65534",
             "--regid=65534",
             "--clear-groups",
-            *_program("run", "-c", "1"),
+            *PROGRAM,
+            "run",
+            "-c",
+            "1",
             "--data",
             used,
         ],
@@ -148,12 +151,6 @@ def test_a_data_folder_of_somebody_else_is_told(used: Path) -> None:
         pytest.skip("needs an interpreter that another user may run")
     assert ended.code in (USAGE, REFUSED), ended.notes
     assert_told(ended, ended.code, str(used))
-
-
-def _program(*arguments: str) -> tuple[str, ...]:
-    from tests.support.program import PROGRAM
-
-    return (*PROGRAM, *arguments)
 
 
 def test_a_port_in_use_is_told_and_the_folder_is_left(tmp_path: Path) -> None:

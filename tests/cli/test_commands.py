@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
 from pathlib import Path
 
@@ -180,6 +179,6 @@ def test_the_servers_first_words_are_enough_to_go_on(tmp_path: Path) -> None:
         assert server.call("GET", "/me", key=key).json["role"] == "admin"
         curl = next(line for line in said.splitlines() if line.startswith("  try"))
         assert f"{server.url}/api/v1/me" in curl
-        assert os.path.exists(curl.split("cat ")[1].split(")")[0])
+        assert Path(curl.split("cat ")[1].split(")")[0]).exists()
     finally:
         assert server.stop() == 0

@@ -13,7 +13,9 @@ import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +159,11 @@ def _executions(snapshot: Snapshot) -> Iterable[str]:
             yield f"{id} is {row['status']}"
             continue
         if intents[id] != 1 or len(outcomes[id]) != 1 or len(bills[id]) != 1:
-            yield (
-                f"{id} has {intents[id]} intents, {len(outcomes[id])} outcomes and {len(bills[id])} bills"
-            )
+            yield f"{id} has {intents[id]} intents, {len(outcomes[id])} outcomes and {len(bills[id])} bills"
             continue
         if outcomes[id][0]["outcome"] != row["status"]:
             yield f"{id} is {row['status']}, and its entry says {outcomes[id][0]['outcome']}"
-        cost = Decimal(json.loads(row["billing_info"])["cost_usd"])
+        cost = Fraction(json.loads(row["billing_info"])["cost_usd"])
         if amount_of(bills[id][0]["amount"]) != cost:
             yield f"{id} says that it cost {cost}, and its bill {amount_of(bills[id][0]['amount'])}"
         error = json.loads(row["error"]) if row["error"] else None
@@ -179,18 +179,18 @@ def _bills(snapshot: Snapshot) -> Iterable[str]:
     duration = {id: row["duration_ms"] for id, row in snapshot.by_id["executions"].items()}
     sums: dict[tuple[str, ...], dict[str, Any]] = {}
     for event in snapshot.tables["billing_events"]:
-        period = snapshot_month(event["timestamp"])
-        key = (event["tenant_id"], event["project_id"], event["user_id"], period)
-        month = sums.setdefault(key, {"count": 0, "ms": 0, "cost": Decimal(0), "by": defaultdict(Decimal)})
+        period = _month(event["timestamp"])
+        key: tuple[str, ...] = (event["tenant_id"], event["project_id"], event["user_id"], period)
+        month = sums.setdefault(key, {"count": 0, "ms": 0, "cost": Fraction(0), "by": defaultdict(Fraction)})
         month["count"] += 1
         month["ms"] += duration[event["execution_id"]]
         month["cost"] += amount_of(event["amount"])
         month["by"][event["event_type"]] += amount_of(event["amount"])
-    stored = {
+    stored: dict[tuple[str, ...], Row] = {
         (r["tenant_id"], r["project_id"], r["user_id"], r["period"]): r
         for r in snapshot.tables["usage_aggregates"]
     }
-    for key in sums.keys() | stored.keys():
+    for key in {*sums, *stored}:
         if key not in sums or key not in stored:
             yield f"the month {key} is {'not counted' if key in sums else 'counted from nothing'}"
             continue
@@ -199,7 +199,7 @@ def _bills(snapshot: Snapshot) -> Iterable[str]:
             "count": row["total_executions"],
             "ms": row["total_duration_ms"],
             "cost": amount_of(row["total_cost"]),
-            "by": {name: Decimal(value) for name, value in json.loads(row["breakdown"]).items()},
+            "by": {name: Fraction(value) for name, value in json.loads(row["breakdown"]).items()},
         }
         if found != month:
             yield f"the month {key} says {found}, and its events make {month}"
@@ -225,16 +225,18 @@ def _streams(snapshot: Snapshot) -> Iterable[str]:
                 yield f"{id} says {len(output[stream])} characters of {stream}, its chunks {len(kept)} bytes"
 
 
-def amount_of(text: str) -> Decimal:
-    """A stored decimal: a sign digit, then 36 digits of which 18 stand after the point."""
+def amount_of(text: str) -> Fraction:
+    """A stored decimal: a sign digit, then 36 digits of which 18 stand after the point. Never rounded."""
     scaled = int(text[1:]) - (10**36 if text[0] == "0" else 0)
-    return Decimal(scaled).scaleb(-18)
+    return Fraction(scaled, 10**18)
 
 
-def snapshot_month(time_us: int) -> str:
-    from datetime import UTC, datetime, timedelta
+def _month(time_us: int) -> str:
+    return f"{_time(time_us):%Y-%m}"
 
-    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us):%Y-%m}"
+
+def _time(time_us: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
 
 
 # -- the store with what was answered ---------------------------------------------------------
@@ -302,11 +304,7 @@ def _same(answered: Any, stored: Any) -> bool:
     if isinstance(stored, str) and isinstance(answered, dict | list):
         return _equal(answered, json.loads(stored))
     if isinstance(answered, str) and isinstance(stored, int):  # a time
-        from datetime import UTC, datetime, timedelta
-
-        return datetime.fromisoformat(answered) == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
-            microseconds=stored
-        )
+        return datetime.fromisoformat(answered) == _time(stored)
     return bool(answered == stored)
 
 

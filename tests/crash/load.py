@@ -53,7 +53,7 @@ class Answer:
 
 @dataclass
 class Api:
-    """One server, spoken to over HTTP with a key; `keep` has a connection for each thread, else one a call."""
+    """One server, spoken to with a key over HTTP; with `keep` a thread keeps its connection."""
 
     url: str
     key: str

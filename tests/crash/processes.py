@@ -34,7 +34,7 @@ _READY = re.compile(r"^thane is ready at (\S+) ", re.MULTILINE)
 _LOAD = Path(__file__).with_name("load.py")
 
 
-def wait_for(condition: Callable[[], T], what: str, bound: float = BOUND) -> T:
+def wait_for(condition: Callable[[], T | None], what: str, bound: float = BOUND) -> T:
     """What `condition` returns once it is true."""
     deadline = time.monotonic() + bound
     while not (found := condition()):
@@ -175,7 +175,7 @@ class Processes:
 
     def serve(self, data: Path, **settings: str) -> Server:
         """A server that starts; settings as environment variables without THANE_."""
-        environment = {f"THANE_{name}": value for name, value in settings.items()}
+        environment = {f"THANE_{name.upper()}": value for name, value in settings.items()}
         server = Server(data, self.folder / "server.log", environment)
         self._servers.append(server)
         self._folders.add(data)
@@ -300,9 +300,44 @@ def _groups(program: int) -> list[str]:
     name = f"thane-isolation-{program}-"
     found = []
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
-        if os.path.basename(folder).startswith(name):
+        if Path(folder).name.startswith(name):
             found += [f"{folder}/{entry}" for entry in names]
     return found
+
+
+# -- programs that wait -----------------------------------------------------------------------
+
+# Makes a file that says who it is, and waits for the file `go`: the test says when it goes on.
+WAITS = """
+import os, time
+open('{name}', 'w').close()
+print('{name} began', flush=True)
+while not os.path.exists('go'):
+    time.sleep(0.01)
+print('{name} went on')
+"""
+
+
+def workspace_of(data: Path, name: str) -> Path | None:
+    """The workspace of the program `WAITS` of that name, once it has begun."""
+    program = isolation_pid(data)
+    if program is None:
+        return None
+    for parent in ("tmp", "var/tmp", "dev/shm"):
+        places = Path(f"/proc/{program}/root/{parent}").glob(f"thane-isolation-{program}-*/jobs/*/workspace")
+        for place in places:
+            if (place / name).exists():
+                return place
+    return None
+
+
+def begun(data: Path, name: str) -> Path:
+    """Wait until the program has begun; its workspace."""
+    return wait_for(lambda: workspace_of(data, name), f"{name} begins")
+
+
+def let_go(workspace: Path) -> None:
+    (workspace / "go").touch()
 
 
 class Background(Generic[T]):

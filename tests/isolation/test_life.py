@@ -52,7 +52,7 @@ import os, subprocess, sys, time
 for _ in range(3):
     command = [sys.executable, "-c", "import time; time.sleep(1000)", {marker!r}]
     subprocess.Popen(command, start_new_session=True)
-print("begun")
+os.write(1, b"begun\\n")
 while True: time.sleep(0.01)
 """
 

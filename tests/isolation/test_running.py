@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ async def test_samples_come_each_second(client: IsolationClient) -> None:
 
 async def test_output_comes_while_the_program_runs(client: IsolationClient) -> None:
     """The program waits for a file that the test could never make: it is cancelled once its word has come."""
-    what = job("import time\nprint('first')\nwhile True: time.sleep(0.01)")
+    what = job("import os, time\nos.write(1, b'first\\n')\nwhile True: time.sleep(0.01)")
     result = Run()
     async for event in client.run(what):
         result.take(event)
@@ -260,7 +261,7 @@ async def test_a_tier_that_this_machine_lacks_is_refused(best: IsolationClient) 
     ids=str,
 )
 async def test_a_job_that_makes_no_sense_is_refused_with_the_reason(
-    best: IsolationClient, changes: dict[str, object]
+    best: IsolationClient, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(Invalid) as refusal:
         await run(best, "print(1)", **changes)

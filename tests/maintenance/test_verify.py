@@ -221,7 +221,7 @@ async def test_a_row_that_names_another_entry_is_found(tmp_path: Path, entry_ind
 
 async def test_an_older_version_of_a_row_is_found(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        tenant_id, notes = await filled(w)
+        _, notes = await filled(w)
         row = sql(
             tmp_path, "SELECT title, secret, version, _salt, _entry FROM notes WHERE id = ?", notes[4].id
         )
@@ -287,7 +287,7 @@ async def test_an_edited_head_is_found(tmp_path: Path) -> None:
     await spoilt(tmp_path)
     sql(
         tmp_path,
-        'UPDATE thane_entries SET heads = replace(heads, \'"schema":"notes"\', \'"schema":"votes"\') WHERE id = ?',
+        "UPDATE thane_entries SET heads = replace(heads, 'notes', 'votes') WHERE id = ?",
         entry(6),
     )
     problems = await found(tmp_path)

@@ -53,5 +53,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if in_ci() and ran is not None and left_out:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
-            reporter.write_line(f"registered engines that were not run: {', '.join(sorted(left_out))}", red=True)
+            reporter.write_line(
+                f"registered engines that were not run: {', '.join(sorted(left_out))}", red=True
+            )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,8 +1,11 @@
 """A file system for SQLite that fails on purpose: at the n-th write or sync, in one of several ways.
 
-It stands below SQLite and above the real files, so everything that reached the disk before
-the fault is really there. After a *tear* the program counts as dead: nothing is written
-any more, and the test copies the files and opens the copy with the ordinary file system.
+It stands below SQLite and above the real files, so everything that was written before the
+fault is really there. After a *tear* the program counts as dead: nothing is written any
+more, until the test has copied the files and revives the disk to open the copy.
+
+Syncs are counted and not done, since no test pulls the plug. What one would find then,
+each file as it was at its last sync, is remembered in `synced`.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -36,6 +40,7 @@ class FaultyVFS(apsw.VFS):
         self.syncs = 0
         self.is_dead = False
         self.delay = 0.0
+        self.synced: dict[str, bytes] = {}
         self._lock = threading.Lock()
         super().__init__(name, "unix")
 
@@ -49,6 +54,7 @@ class FaultyVFS(apsw.VFS):
 
     def relieve(self) -> None:
         """The disk works again."""
+        self.is_dead = False
         self.arm(Fault.NONE)
 
     def before_write(self) -> float | None:
@@ -87,7 +93,10 @@ class FaultyVFS(apsw.VFS):
 class FaultyFile(apsw.VFSFile):
     def __init__(self, vfs: FaultyVFS, name: Any, flags: list[int]) -> None:
         self._vfs = vfs
+        self._path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
         super().__init__("unix", name, flags)
+        if self._path not in vfs.synced:
+            vfs.synced[self._path] = Path(self._path).read_bytes()
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         part = self._vfs.before_write()
@@ -98,7 +107,7 @@ class FaultyFile(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         self._vfs.before_sync()
-        super().xSync(flags)
+        self._vfs.synced[self._path] = Path(self._path).read_bytes()
 
     def xTruncate(self, size: int) -> None:  # noqa: N802
         if self._vfs.is_dead:

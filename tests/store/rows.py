@@ -32,7 +32,18 @@ CORNERS: dict[str, list[Any]] = {
     "number": [-(2**63), -1, 0, 1, 2, 10, 2**53 + 1, 2**63 - 1],
     "cost": [
         Decimal(c)
-        for c in ("0", "1", "-1", "0.1", "-0.1", "1e-18", "-1e-18", "10", "-10", "999999999999999999.999999999999999999")
+        for c in (
+            "0",
+            "1",
+            "-1",
+            "0.1",
+            "-0.1",
+            "1e-18",
+            "-1e-18",
+            "10",
+            "-10",
+            "999999999999999999.999999999999999999",
+        )
     ],
     "price": [None, *(Decimal(p) for p in ("0", "-0.0001", "0.0001", "12345678.9", "-99999999.9999"))],
     "open": [True, False],
@@ -96,7 +107,7 @@ def text_conditions(draw: st.DrawFn) -> Predicate:
     return made
 
 
-contained = documents.map(lambda document: Box.meta.contains(document))
+contained = documents.map(Box.meta.contains)
 predicates = st.recursive(
     comparisons() | text_conditions() | contained,
     lambda inner: st.one_of(

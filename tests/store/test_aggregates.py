@@ -33,7 +33,8 @@ ALL = {
 TINY = Decimal("0.000000000000000001")
 HUGE = Decimal("999999999999999999.999999999999999999")
 amounts = st.lists(
-    st.integers(-(10**36) + 1, 10**36 - 1).map(lambda n: CONTEXT.scaleb(Decimal(n), -18)) | st.sampled_from([TINY, TINY.copy_negate(), HUGE, HUGE.copy_negate(), Decimal(0)]),
+    st.integers(-(10**36) + 1, 10**36 - 1).map(lambda n: CONTEXT.scaleb(Decimal(n), -18))
+    | st.sampled_from([TINY, TINY.copy_negate(), HUGE, HUGE.copy_negate(), Decimal(0)]),
     min_size=1,
     max_size=6,
 )
@@ -92,7 +93,9 @@ async def test_sums_and_averages_are_exact(world: World, values: list[Decimal]) 
     await world.fill([world.box(cost=v, title=tag) for v in values])
 
     async def look(unit: Unit) -> list[dict[str, Decimal]]:
-        return await unit.aggregate(Box, {k: ALL[k] for k in ("sum", "avg", "min", "max")}, (), Box.title == tag)
+        return await unit.aggregate(
+            Box, {k: ALL[k] for k in ("sum", "avg", "min", "max")}, (), Box.title == tag
+        )
 
     (row,) = await world.read(look)
     assert Fraction(row["sum"]) == sum(map(Fraction, values))
@@ -154,7 +157,9 @@ async def test_a_condition_and_the_tenant_narrow_a_figure(world: World) -> None:
         (Measure("count"), ("nothing",)),
     ],
 )
-async def test_figures_without_a_meaning_are_refused(world: World, measure: Measure, by: tuple[str, ...]) -> None:
+async def test_figures_without_a_meaning_are_refused(
+    world: World, measure: Measure, by: tuple[str, ...]
+) -> None:
     async def look(unit: Unit) -> None:
         await unit.aggregate(Box, {"m": measure}, by)
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.store.entities import Box, Sample, Tally
@@ -31,10 +32,17 @@ async def whole(world: World, tenant_id: str) -> int:
     return len(entries)
 
 
-async def _set(world: World, handler: Callable[[Unit], Any], tenant_id: str | None = None, **more: Any) -> WriteSet:
+async def _set(
+    world: World, handler: Callable[[Unit], Any], tenant_id: str | None = None, **more: Any
+) -> WriteSet:
     unit = world.records.unit(world.context(tenant_id))
     handler(unit)
     return await unit.write_set(world.entrant(tenant_id, **more))
+
+
+def _first(record: Any) -> Any:
+    """The record as its first version."""
+    return msgspec.structs.replace(record, version=1)
 
 
 async def test_refused_units_between_others_leave_no_gap(world: World) -> None:
@@ -58,10 +66,25 @@ async def test_refused_units_between_others_leave_no_gap(world: World) -> None:
     guarded = WriteSet(tenant_id=world.a, draft=guarded.draft, changes=guarded.changes, guards=(absent,))
     placed = [await _set(world, one(), place=place) for place in (broken_place, late_clash)]
     nobody = await _set(world, one(user_id="usr_nobody"))
-    beyond = Increment(schema_of(Tally), "tly_1", Tally(id="tly_1", tenant_id=world.a, n=1, version=1), {"n": 2**63})
+    beyond = Increment(
+        schema_of(Tally), "tly_1", _first(Tally(id="tly_1", tenant_id=world.a, n=1)), {"n": 2**63}
+    )
     over = WriteSet(tenant_id=world.a, draft=good[0].draft, increments=(beyond,))
 
-    order = [good[0], clash, good[1], placed[0], good[2], twin[0], guarded, twin[1], placed[1], good[3], nobody, over]
+    order = [
+        good[0],
+        clash,
+        good[1],
+        placed[0],
+        good[2],
+        twin[0],
+        guarded,
+        twin[1],
+        placed[1],
+        good[3],
+        nobody,
+        over,
+    ]
     answers = await asyncio.gather(
         *(world.engine.commit(w) for w in [*order, good[4], good[5]]), return_exceptions=True
     )
@@ -96,7 +119,11 @@ async def test_a_tenant_whose_first_unit_is_refused_in_a_batch_begins_with_its_s
         assert unit_set.draft is not None
         return unit_set
 
-    sets = [await first(place=fails), await _set(world, lambda u: u.create(world.box())), await first(place=fails)]
+    sets = [
+        await first(place=fails),
+        await _set(world, lambda u: u.create(world.box())),
+        await first(place=fails),
+    ]
     sets += [await first(), await _set(world, lambda u: u.create(world.box(world.b)), world.b)]
     answers = await asyncio.gather(*(world.engine.commit(w) for w in sets), return_exceptions=True)
     assert [type(a) for a in answers] == [ValueError, Committed, ValueError, Committed, Committed]
@@ -109,7 +136,7 @@ async def test_a_tenant_whose_first_unit_is_refused_in_a_batch_begins_with_its_s
 
 async def test_rows_that_must_know_their_entrys_index_are_placed_under_the_lock(world: World) -> None:
     def place(index: int, time_us: int) -> tuple[Change, ...]:
-        tally = Tally(id=f"tly_{index}", tenant_id=world.a, n=index, version=1)
+        tally = _first(Tally(id=f"tly_{index}", tenant_id=world.a, n=index))
         return (Change(Operation.CREATE, schema_of(Tally), tally.id, tally, 0, None, {}, {}),)
 
     sets = [await _set(world, lambda u: u.create(world.box()), place=place) for _ in range(5)]

@@ -39,7 +39,10 @@ async def test_of_sixteen_who_compare_and_set_exactly_one_wins_each_time(world: 
 async def test_a_hundred_contended_increments_make_exactly_a_hundred(world: World) -> None:
     async def add(unit: Unit) -> None:
         unit.increment(
-            Tally(id="tly_1", tenant_id=world.a), n=1, total=Decimal("0.1"), kinds={"x": 1, "y": Decimal("0.01")}
+            Tally(id="tly_1", tenant_id=world.a),
+            n=1,
+            total=Decimal("0.1"),
+            kinds={"x": 1, "y": Decimal("0.01")},
         )
 
     results = await asyncio.gather(*(world.run(add) for _ in range(100)))

@@ -51,7 +51,8 @@ async def test_an_entry_says_who_did_what(world: World) -> None:
     assert (leaf.operation, leaf.kind, leaf.outcome, leaf.tenant) == ("boxes.create", "record", "ok", world.a)
     assert (leaf.actor, leaf.request, leaf.resource) == (("system",), context.request_id, "box_1")
     assert (leaf.changes.count, leaf.changes.root) == (1, changes_root(entry.heads).hex())
-    assert entry.details is not None and leaf.details == sealed_digest(entry.details)
+    assert entry.details is not None
+    assert leaf.details == sealed_digest(entry.details)
     opened = await world.records.preparer.open_details(
         world.a, context.request_id, "boxes.create", entry.details
     )
@@ -60,7 +61,10 @@ async def test_an_entry_says_who_did_what(world: World) -> None:
 
 async def test_heads_bodies_and_digests_hold_for_every_version(world: World) -> None:
     box = await world.boxed(
-        cost=Decimal("-0"), number=2**60, meta={"x": 1.0, "y": [-0.0, 1e21, 5e-324]}, limits=Limits(tags=("a",))
+        cost=Decimal("-0"),
+        number=2**60,
+        meta={"x": 1.0, "y": [-0.0, 1e21, 5e-324]},
+        limits=Limits(tags=("a",)),
     )
     await world.change(box, number=1, cost=Decimal("1.50"), status=Status.OPEN, raw=b"\0")
     await world.change(box, meta={"x": True}, limits=None)
@@ -95,7 +99,8 @@ async def test_the_stored_row_has_the_digest_that_its_last_entry_names(world: Wo
     await world.reopen()
     for box in boxes:
         stored = await world.engine.fetch(schema_of(Box), world.a, box.id)
-        assert stored is not None and stored.entry is not None
+        assert stored is not None
+        assert stored.entry is not None
         (entry,) = await world.engine.entries(world.a, stored.entry, 1)
         (head,) = [h for h in entry.heads if h.id == box.id]
         assert stored_digest(schema_of(Box), stored).hex() == head.after
@@ -169,7 +174,9 @@ async def test_entries_are_read_from_any_place_in_any_number(world: World) -> No
 
 
 async def test_as_of_finds_every_version_also_of_a_row_that_is_gone(world: World) -> None:
-    box = world.box(number=0, cost=Decimal("1.50"), meta={"f": 0.5}, limits=Limits(memory=9), raw=b"x", title="t")
+    box = world.box(
+        number=0, cost=Decimal("1.50"), meta={"f": 0.5}, limits=Limits(memory=9), raw=b"x", title="t"
+    )
     start = await world.engine.log_size(world.a)
     await world.fill([box])
     versions = [await world.get(box)]

@@ -77,7 +77,9 @@ async def test_prefixes_end_where_they_end(world: World) -> None:
 
 
 async def test_signs_of_pattern_languages_mean_themselves(world: World) -> None:
-    boxes = await world.fill([world.box(name=n) for n in ("100%", "100x", "a_b", "axb", "a*b", "a\\b", "[a]", "'")])
+    boxes = await world.fill(
+        [world.box(name=n) for n in ("100%", "100x", "a_b", "axb", "a*b", "a\\b", "[a]", "'")]
+    )
     for text in ("%", "_", "*", "\\", "[a]", "'"):
         assert await found(world, Box.name.has(text)) == [b.id for b in boxes if text in b.name]
 
@@ -167,5 +169,10 @@ async def test_values_that_no_row_can_have_are_the_callers_fault(world: World, w
 async def test_text_is_never_part_of_a_statement(world: World) -> None:
     hostile = "'; DROP TABLE boxes; --\" \x01 ? :a $1 {}"
     box = await world.boxed(name=hostile, status=Status.OPEN)
-    for where in (Box.name == hostile, Box.name.has(hostile), Box.name.startswith(hostile), Box.name.in_([hostile])):
+    for where in (
+        Box.name == hostile,
+        Box.name.has(hostile),
+        Box.name.startswith(hostile),
+        Box.name.in_([hostile]),
+    ):
         assert await found(world, where) == [box.id]

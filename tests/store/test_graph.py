@@ -15,7 +15,9 @@ async def build(world: World, tenant_id: str) -> tuple[User, list[Box], list[Par
     user = world.users[tenant_id]
     boxes = [world.box(tenant_id, number=n) for n in range(2)]
     parts = [
-        Part(id=world.ids.new("prt"), tenant_id=tenant_id, box_id=box.id, weight=n) for box in boxes for n in (1, 2)
+        Part(id=world.ids.new("prt"), tenant_id=tenant_id, box_id=box.id, weight=n)
+        for box in boxes
+        for n in (1, 2)
     ]
 
     async def make(unit: Unit) -> None:
@@ -40,9 +42,14 @@ async def test_edges_lead_forward_and_back(world: World) -> None:
         assert ids(await unit.traverse(Part, parts[0].id, "~holds")) == [boxes[0].id]
         assert ids(await unit.traverse(Part, parts[0].id, "~holds", "~owns")) == [user.id]
         # There and back: each row once.
-        assert ids(await unit.traverse(Part, parts[0].id, "~holds", "holds")) == sorted(p.id for p in parts[:2])
+        assert ids(await unit.traverse(Part, parts[0].id, "~holds", "holds")) == sorted(
+            p.id for p in parts[:2]
+        )
         assert ids(await unit.traverse(User, user.id, "owns", "~owns")) == [user.id]
-        assert ids(await unit.traverse(User, user.id, "owns", "holds", limit=3)) == sorted(p.id for p in parts)[:3]
+        assert (
+            ids(await unit.traverse(User, user.id, "owns", "holds", limit=3))
+            == sorted(p.id for p in parts)[:3]
+        )
 
     await world.read(look)
 
@@ -63,7 +70,12 @@ async def test_from_nowhere_no_edge_leads_anywhere(world: World) -> None:
     async def look(unit: Unit) -> None:
         assert await unit.traverse(User, "usr_0", "owns") == []
         assert await unit.traverse(User, "ü", "owns") == []
-        for cls, edges in ((User, ("holds",)), (User, ("~owns",)), (Box, ("owns",)), (User, ("owns", "runs"))):
+        for cls, edges in (
+            (User, ("holds",)),
+            (User, ("~owns",)),
+            (Box, ("owns",)),
+            (User, ("owns", "runs")),
+        ):
             with pytest.raises(Invalid, match="no edge"):
                 await unit.traverse(cls, "x", *edges)
 

@@ -17,7 +17,9 @@ from thane.kernel.records import Order, Unit, schema_of
 
 SORTABLE = (*COMPARED, "name", "version")
 orders = st.lists(
-    st.builds(Order, st.sampled_from(COMPARED), st.booleans()), max_size=3, unique_by=lambda order: order.field
+    st.builds(Order, st.sampled_from(COMPARED), st.booleans()),
+    max_size=3,
+    unique_by=lambda order: order.field,
 )
 
 
@@ -30,7 +32,7 @@ def in_order(boxes: list[Box], order: tuple[Order, ...]) -> list[str]:
             x, y = getattr(a, key.field), getattr(b, key.field)
             if x == y:
                 continue
-            below = x is None or (y is not None and str(x) < str(y) if isinstance(x, str) else _less(x, y))
+            below = _less(x, y)
             return -1 if below is not key.descending else 1
         return 0
 

@@ -63,7 +63,8 @@ async def test_a_sealed_value_is_found_by_its_blind_index_in_any_tenant(world: W
     await change(world, user, email="new@example.com")
     assert await world.records.identify_blind(User, "email", EMAIL) is None
     found = await world.records.identify_blind(User, "email", "new@example.com")
-    assert found is not None and found.id == user.id
+    assert found is not None
+    assert found.id == user.id
 
 
 async def test_an_update_keeps_bytes_and_commitment_of_what_it_does_not_change(world: World) -> None:
@@ -79,7 +80,8 @@ async def test_an_update_keeps_bytes_and_commitment_of_what_it_does_not_change(w
 async def test_equal_values_look_different_on_the_disk(world: World) -> None:
     one, two = await make(world), await make(world, email="two@example.com")
     a, b = (await stored(world, one)).record, (await stored(world, two)).record
-    assert a.phone != b.phone and commitment_of(a.phone) != commitment_of(b.phone)
+    assert a.phone != b.phone
+    assert commitment_of(a.phone) != commitment_of(b.phone)
 
 
 async def test_a_sealed_value_can_be_null_and_come_back(world: World) -> None:

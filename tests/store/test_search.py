@@ -62,7 +62,8 @@ async def test_hits_are_those_of_the_reference(world: World, boxes: list[Box], q
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    title=st.text(st.characters(exclude_characters='\0"', exclude_categories=["Cs"]), max_size=30) | documents,
+    title=st.text(st.characters(exclude_characters='\0"', exclude_categories=["Cs"]), max_size=30)
+    | documents,
     code=documents,
     chosen=st.integers(0, 100),
     form=st.sampled_from(["{}", '"{}"', "{}*"]),
@@ -102,7 +103,12 @@ async def test_a_condition_narrows_a_search(world: World) -> None:
 async def test_a_change_is_found_by_its_new_words_only(world: World) -> None:
     box = await world.boxed(title="old", code="kept")
     await world.change(box, title="new naïve")
-    assert [await hits(world, q) for q in ("old", "new", "naïve", "kept")] == [[], [box.id], [box.id], [box.id]]
+    assert [await hits(world, q) for q in ("old", "new", "naïve", "kept")] == [
+        [],
+        [box.id],
+        [box.id],
+        [box.id],
+    ]
     await world.change(box, number=1)  # leaves the words alone
     assert await hits(world, "naïve kept") == [box.id]
     await world.change(box, title=None, code="")

@@ -99,7 +99,9 @@ async def test_the_root_log_is_a_tree_of_its_own(world: World) -> None:
     await world.engine.sign(signer)
     entries = await world.engine.entries(ROOT_LOG, 0, 10)
     assert [e.index for e in entries] == list(range(signer.root_size)) == [0, 1, 2]
-    root = await world.engine.with_tree(ROOT_LOG, lambda size, full, part: _prover(size, full, part).root(size))
+    root = await world.engine.with_tree(
+        ROOT_LOG, lambda size, full, part: _prover(size, full, part).root(size)
+    )
     assert root == root_of_hashes([e.leaf_hash for e in entries])
     (checkpoint,) = await world.engine.checkpoints(ROOT_LOG)
     assert checkpoint.note == f"root 3 {root.hex()}"
@@ -151,14 +153,18 @@ async def test_proofs_hold_while_others_write(world: World) -> None:
 
     await world.engine.with_tree(world.a, consistency)
     hashes = [e.leaf_hash for e in await world.entries()]
-    root = await world.engine.with_tree(world.a, lambda size, full, part: _prover(size, full, part).root(size))
+    root = await world.engine.with_tree(
+        world.a, lambda size, full, part: _prover(size, full, part).root(size)
+    )
     assert root == root_of_hashes(hashes)
 
 
 async def test_the_tree_of_nobody_is_empty(world: World) -> None:
     seen = await world.engine.with_tree("tnt_nobody", lambda size, full, part: (size, part(0, 0)))
     assert seen == (0, b"")
-    root = await world.engine.with_tree("tnt_nobody", lambda size, full, part: _prover(size, full, part).root(0))
+    root = await world.engine.with_tree(
+        "tnt_nobody", lambda size, full, part: _prover(size, full, part).root(0)
+    )
     assert root == EMPTY_ROOT
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.store.entities import Status
@@ -110,14 +111,27 @@ async def test_there_and_back_and_there_again_with_rows_in_the_tables(unborn: Wo
         unit.create_subject(world.a)
 
     await world.housekeep(begin)
-    await put(world, Before(id="thg_1", name="a", old="x", thing_id=None), Before(id="thg_2", name="b", thing_id="thg_1"))
+    await put(
+        world,
+        Before(id="thg_1", name="a", old="x", thing_id=None),
+        Before(id="thg_2", name="b", thing_id="thg_1"),
+    )
 
     await apply(world, steps, NEW)
     found = await rows(world, After)
-    assert found["thg_1"] == After(id="thg_1", name="a", thing_id=None, version=1)
+    expected = After(id="thg_1", name="a", thing_id=None)
+    assert found["thg_1"] == msgspec.structs.replace(expected, version=1)  # type: ignore[type-var]
     assert found["thg_1"].amount == Decimal("-1.5")
-    assert (found["thg_2"].thing_id, found["thg_2"].raw, found["thg_2"].phase) == ("thg_1", b"\x00\xff", Phase.ONE)
-    await put(world, After(id="thg_3", name="c", thing_id=None, phase=Phase.TWO), Other(id="oth_1", thing_id="thg_1"))
+    assert (found["thg_2"].thing_id, found["thg_2"].raw, found["thg_2"].phase) == (
+        "thg_1",
+        b"\x00\xff",
+        Phase.ONE,
+    )
+    await put(
+        world,
+        After(id="thg_3", name="c", thing_id=None, phase=Phase.TWO),
+        Other(id="oth_1", thing_id="thg_1"),
+    )
     with pytest.raises(Exception, match="ux_things_two"):
         await put(world, After(id="thg_4", name="d", thing_id=None, phase=Phase.TWO))
 
@@ -188,7 +202,9 @@ async def test_a_step_that_fails_leaves_all_as_it_was(world: World) -> None:
         DropTable(schema_of(Before)),
         DropField(boxes, FieldSchema(name="nothing", kind=Kind.TEXT)),
         CreateIndex(boxes, IndexSchema(name="ux_all", columns=("status",), unique=True)),
-        CreateIndex(boxes, IndexSchema(name="ix_odd", columns=("name",), where=Predicate(("<", "number"), (1,)))),
+        CreateIndex(
+            boxes, IndexSchema(name="ix_odd", columns=("name",), where=Predicate(("<", "number"), (1,)))
+        ),
         AddField(boxes, FieldSchema(name="must", kind=Kind.TEXT)),
     ]
     await world.boxed()
@@ -284,7 +300,9 @@ def _replace(schema: Schema, **changes: Any) -> Schema:
         (FieldSchema(name="name", kind=Kind.INTEGER), False, "changed in place"),
     ],
 )
-def test_what_no_step_can_do_asks_for_a_written_migration(extra: FieldSchema, history: bool, why: str) -> None:
+def test_what_no_step_can_do_asks_for_a_written_migration(
+    extra: FieldSchema, history: bool, why: str
+) -> None:
     base = _replace(schema_of(Before), history=history)
     kept = tuple(f for f in base.fields if f.name != extra.name)
     with pytest.raises(ValueError, match=why):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from tests.store.entities import DAY, Box, Limits, Part, Sample, Status, Tally, Tenant, User
 from tests.store.world import World
 from thane.kernel.errors import AlreadyExists, Conflict, IllegalState, NotFound
-from thane.kernel.records import Unit
+from thane.kernel.records import Measure, Unit
+from thane.kernel.records.engine import WriteSet
 
-FULL = {
+FULL: dict[str, Any] = {
     "slot": 7,
     "status": Status.OPEN,
     "number": -(2**63),
@@ -144,6 +147,7 @@ async def test_get_sees_the_units_own_writes(world: World) -> None:
 
     await world.run(write)
     assert (await world.get(old)).version == 2
+
     async def rows(unit: Unit) -> list[tuple[int, int]]:
         return sorted((b.number, b.version) for b in await unit.list(Box))
 
@@ -258,9 +262,9 @@ async def test_the_same_row_is_not_made_twice(world: World) -> None:
     await world.run(twice)
 
 
-async def _write_set(world: World, handler: object) -> object:
+async def _write_set(world: World, handler: Callable[[Unit], Awaitable[None]]) -> WriteSet:
     unit = world.records.unit(world.context())
-    await handler(unit)  # type: ignore[operator]
+    await handler(unit)
     return await unit.write_set(world.entrant())
 
 
@@ -290,17 +294,11 @@ async def test_another_tenants_rows_are_invisible_to_every_verb(world: World) ->
         assert await unit.search(Box, "secret") == []
         assert await unit.traverse(User, user.id, "owns") == []
         assert await unit.traverse(Box, box.id, "~owns") == []
-        assert await unit.aggregate(Box, {"n": _count()}, by=["name"]) == []
+        assert await unit.aggregate(Box, {"n": Measure("count")}, by=["name"]) == []
 
     await world.read(look)
     with pytest.raises(NotFound):
         await world.records.as_of(world.context(), Box, box.id, 1)
-
-
-def _count() -> object:
-    from thane.kernel.records import Measure
-
-    return Measure("count")
 
 
 async def test_a_unit_cannot_write_in_another_tenant(world: World) -> None:
@@ -327,7 +325,7 @@ async def test_rows_of_every_kind_of_schema_are_kept(world: World) -> None:
         unit.create(Part(id="prt_1", tenant_id=world.a, box_id=box.id, weight=2))
         unit.create(Sample(id="smp_1", tenant_id=world.a, box_id=box.id, seq=0, value=-5))
         unit.increment(Tally(id="tly_1", tenant_id=world.a), n=1)
-        assert await unit.get(Tenant, world.a)
+        assert (await unit.get(Tenant, world.a)).id == world.a
 
     await world.run(write)
 

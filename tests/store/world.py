@@ -72,7 +72,9 @@ class World:
             unit.create_subject(tenant_id)
             unit.create(Tenant(id=tenant_id, name="a tenant"))
             return unit.create(
-                User(id=unit.new_id(User), tenant_id=tenant_id, email=f"{tenant_id}@example.com", name="owner")
+                User(
+                    id=unit.new_id(User), tenant_id=tenant_id, email=f"{tenant_id}@example.com", name="owner"
+                )
             )
 
         result = await self.run(make, tenant_id, operation="tenants.create")
@@ -89,7 +91,11 @@ class World:
         return Entrant(operation=operation, subject=tenant_id or self.a, **(about | more))
 
     async def run(
-        self, handler: Handler[Any], tenant_id: str | None = None, operation: str = "tests.change", **more: Any
+        self,
+        handler: Handler[Any],
+        tenant_id: str | None = None,
+        operation: str = "tests.change",
+        **more: Any,
     ) -> Result:
         entrant = self.entrant(tenant_id, operation, **more)
         return await self.records.run(self.context(tenant_id), handler, lambda unit, value: entrant)

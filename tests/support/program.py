@@ -114,6 +114,7 @@ class Served:
     def __init__(self, data: Path, *options: str, **env: str) -> None:
         self.data = data
         self.log = data.with_name(data.name + ".log")
+        self._before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*PROGRAM, "serve", "--data", str(data), "--port", "0", *options],
@@ -131,7 +132,7 @@ class Served:
         return f"http://{self.host}:{self.port}"
 
     def _ready(self) -> re.Match[bytes] | None:
-        text = self.log.read_bytes()
+        text = self.log.read_bytes()[self._before :]
         assert self.process.poll() is None, text.decode()
         return READY.search(text)
 

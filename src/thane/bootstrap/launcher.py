@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from thane.adapters.disk import DataFolder
@@ -125,13 +126,15 @@ class ProgramLauncher:
             await system.stop()
 
     def operations(self) -> Operations:
-        from tempfile import TemporaryDirectory
-
         with TemporaryDirectory() as scratch:
             return System.unopened(load(None, {}).settings, DataFolder(Path(scratch))).operations
 
     async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
-        return await System.probe(loaded.settings, data_folder(data, loaded.settings))
+        if await asyncio.to_thread(data.exists):
+            return await System.probe(loaded.settings, data_folder(data, loaded.settings))
+        # Looking at the machine leaves nothing behind.
+        with TemporaryDirectory(prefix="thane-") as scratch:
+            return await System.probe(loaded.settings, DataFolder(Path(scratch)))
 
     def _log(self, loaded: Loaded, *, quiet: bool) -> None:
         """A server logs as its settings say; a command only what went wrong."""

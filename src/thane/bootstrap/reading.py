@@ -113,7 +113,12 @@ class StoreReader:
         """Check the whole store, up to the checkpoint that the signer keeps outside it."""
         kept = self._folder.keys / STATE_FILE
         notes = (kept.read_text(),) if kept.exists() else ()
-        hooks = (*CHECKS, *audit_module.checks(AuditService(self._records, NeverSigns(self.vkey), kept_since_us=self._kept_since_us)))
+        hooks = (
+            *CHECKS,
+            *audit_module.checks(
+                AuditService(self._records, NeverSigns(self.vkey), kept_since_us=self._kept_since_us)
+            ),
+        )
         return await verify(self._records, self._signer().verifier, hooks, progress, kept=notes)
 
 

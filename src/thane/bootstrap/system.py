@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,15 @@ class System:
     """One process's Thane over one data folder. `start` before use, `stop` after it."""
 
     def __init__(
-        self, settings: Settings, folder: DataFolder, *, role: str, clock: Clock | None = None
+        self,
+        settings: Settings,
+        folder: DataFolder,
+        *,
+        role: str,
+        clock: Clock | None = None,
+        vfs: str | None = None,
     ) -> None:
+        """`vfs` names what the embedded store reads and writes its files through; for tests."""
         self.settings = settings
         self.folder = folder
         self.clock = clock or SystemClock()
@@ -105,6 +113,7 @@ class System:
         self.registry = registry()
         self.server_id = self.ids.new("srv")
         self._role = role
+        self._vfs = vfs
         self.is_new = False
 
     # -- life -------------------------------------------------------------------------------
@@ -118,28 +127,32 @@ class System:
         """Lock the folder, open the store, make what a first use needs. Nothing runs by itself yet."""
         self.folder.make()
         self.folder.lock()
-        try:
+        async with AsyncExitStack() as undo:
+            undo.callback(self.folder.unlock)
             await self._open_store()
-        except BaseException:
-            self.folder.unlock()
-            raise
-        self._wire()
-        await self.signer.check_store_against_state()
-        await self._first_use()
-        await self.system.register()
-        # What a dead predecessor left open is closed before anything new begins.
-        await self.reconciler.tick()
+            undo.push_async_callback(self.engine.close)
+            self._wire()
+            undo.push_async_callback(self.isolation.close)
+            # Before anything is written, steps of the schema too: a store that is behind is left as it is.
+            await self.signer.check_store_against_state()
+            await migrate(self.engine, self.registry, auto=self.settings.database.auto_migrate)
+            await self._first_use()
+            await self.system.register()
+            # What a dead predecessor left open is closed before anything new begins.
+            await self.reconciler.tick()
+            undo.pop_all()
 
     async def stop(self) -> None:
-        """Finish what was begun, sign, leave the folder to others."""
-        await self.pipeline.close(self.settings.http.drain_timeout_secs)
-        await self.isolation.close()
-        await self.jobs.stop()
-        await self.signer.close()
-        self.feed.close()
-        await self.system.leave()
-        await self.engine.close()
-        self.folder.unlock()
+        """Finish what was begun, sign, leave the folder to others; each also if one before it fails."""
+        async with AsyncExitStack() as steps:  # which goes from the last to the first
+            steps.callback(self.folder.unlock)
+            steps.push_async_callback(self.engine.close)
+            steps.push_async_callback(self.system.leave)
+            steps.callback(self.feed.close)
+            steps.push_async_callback(self.signer.close)
+            steps.push_async_callback(self.jobs.stop)
+            steps.push_async_callback(self.isolation.close)
+            steps.push_async_callback(self.pipeline.close, self.settings.http.drain_timeout_secs)
 
     async def _open_store(self) -> None:
         self.keys = open_keys(self.folder, self.settings, self._ledger_name())
@@ -149,9 +162,9 @@ class System:
             self.clock,
             durability=self.settings.database.durability,
             observe=self._observe_query,
+            vfs=self._vfs,
         )
         await self.engine.open()
-        await migrate(self.engine, self.registry, auto=self.settings.database.auto_migrate)
         preparer = Preparer(SubjectRing(self.engine, self.keys))
         self.records = Records(self.engine, self.registry, preparer, self.ids)
 
@@ -169,7 +182,13 @@ class System:
     # -- wiring -----------------------------------------------------------------------------
 
     def _wire(self) -> None:
-        meters = Meters(self.telemetry)
+        """Services, then the pipeline over them, then what runs beside it."""
+        self._meters = Meters(self.telemetry)
+        self._wire_services()
+        self._wire_pipeline()
+
+    def _wire_services(self) -> None:
+        meters = self._meters
         self.projects = ProjectsService()
         most, seconds = identity_cache(self.settings)
         self.accounts = AccountsService(
@@ -205,6 +224,8 @@ class System:
             sandboxes_module.module(self.sandboxes, self.executions),
             audit_module.module(self.audit),
         )
+
+    def _wire_pipeline(self) -> None:
         self.operations = Operations()
         for module in self.modules:
             module.bind(self.operations)
@@ -212,7 +233,7 @@ class System:
         self.pipeline = Pipeline(
             self.records,
             self.operations,
-            Ports(identity=self.accounts, observer=meters, rules=self.runs),
+            Ports(identity=self.accounts, observer=self._meters, rules=self.runs),
             clock=self.clock,
             ids=self.ids,
             spool=self.folder.spool,

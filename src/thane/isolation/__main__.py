@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +27,7 @@ _FIRST_UID = 0x70000000
 _UIDS_PER_PROGRAM = 1024
 _PROGRAMS = 1 << 17
 _SYSTEM_BWRAP = "/usr/bin/bwrap"
+_OLDEST_BWRAP = (0, 8)  # the first with --disable-userns
 
 
 def _arguments() -> argparse.Namespace:
@@ -58,9 +60,18 @@ def _sweep_stale(parent: str) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
+def _version(bwrap: str) -> tuple[int, ...]:
+    """What `bwrap --version` says; empty if there is no such program or it does not work."""
+    if not os.access(bwrap, os.X_OK):
+        return ()
+    asked = subprocess.run([bwrap, "--version"], capture_output=True, text=True, env={}, check=False)
+    numbers = asked.stdout.removeprefix("bubblewrap ").strip().split(".")
+    return tuple(int(number) for number in numbers if number.isdigit())
+
+
 def _bwrap(given: str, stage: Stage) -> str | None:
-    """The system's if there is one (AppArmor profiles name that path), else the one that was passed."""
-    if os.access(_SYSTEM_BWRAP, os.X_OK):
+    """The system's if it is new enough (AppArmor profiles name that path), else the one that was passed."""
+    if _version(_SYSTEM_BWRAP) >= _OLDEST_BWRAP:
         return _SYSTEM_BWRAP
     if given and os.access(given, os.X_OK):
         return stage.copy_bwrap(given)

@@ -153,12 +153,12 @@ def start(host: Host, request: Request, tier: str, place: Place, group: Group | 
     parent = os.getpid()
 
     def prepare() -> None:
+        os.dup2(theirs["diagnostics"], 2)  # first: from here on a failure has somebody to tell it to
         if group is not None:
             group.join()
         else:
             os.sched_setaffinity(0, affinity(host.processors, request.limits.cpu_millicores, slot))
         spawn.be_first_to_go()
-        os.dup2(theirs["diagnostics"], 2)
 
     def namespaces() -> None:
         prepare()

@@ -18,7 +18,8 @@ class PrincipalKind(StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking. `permissions` are names of operations or patterns such as `sandboxes.*`; `subject` is whose data key seals what they send."""
+    """Who is asking. `permissions` are names of operations or patterns such as `sandboxes.*`;
+    `subject` is whose data key seals what they send."""
 
     kind: PrincipalKind
     id: str
@@ -35,7 +36,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """`actor_chain` runs from the root (a user) to who acts now; `now_us` is the same for the whole request."""
+    """`actor_chain` runs from the root (a user) to who acts now; `now_us` holds for the whole request."""
 
     tenant_id: str
     principal: Principal

@@ -138,7 +138,7 @@ class RowPass:
 
 
 async def check_counter(records: Records, check: CounterCheck, tenant_id: str, findings: Findings) -> None:
-    """Hold a counter's rows against its sources; counted again before it is called wrong, as others may write."""
+    """Hold a counter's rows against its sources; counted again before it is called wrong."""
     wrong: list[tuple[str, str]] = []
     for _ in range(_COUNTER_READS):
         stored: dict[str, Any] = {}

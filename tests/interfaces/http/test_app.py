@@ -91,7 +91,7 @@ async def test_a_problem_tells_what_to_do(web: Web) -> None:
     problem = got.json
     assert got.status == problem["status"] == 422
     assert problem["code"] == "invalid"
-    assert problem["type"].endswith("/invalid")
+    assert problem["type"].endswith(":invalid")
     assert problem["request_id"] == got.headers["thane-request-id"]
     assert problem["retryable"] is False
     assert all(problem[name] for name in ("title", "hint", "detail"))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -215,7 +214,7 @@ async def world(path: Path, *entities: type[Any], clock: Any = None) -> AsyncIte
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
-    """Wait for a condition, bounded; it is looked at each time the loop has nothing else to do for a moment."""
+    """Wait for a condition, bounded; the loop does its other work between two looks."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         found = condition()

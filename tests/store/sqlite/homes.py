@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -59,8 +60,6 @@ async def abandon(world: World) -> None:
     if engine._shrinking is not None:
         await engine._shrinking
     for connection in [engine._writer.connection, engine._reader._inline, *engine._reader._pooled]:
-        try:
+        with contextlib.suppress(apsw.Error):
             connection.close(True)
-        except apsw.Error:
-            pass
     engine._reader._pool.shutdown(wait=True)

@@ -30,7 +30,7 @@ PRAGMAS = {
 
 async def test_every_connection_has_its_settings(home: World) -> None:
     engine = engine_of(home)
-    assert await engine._reader.pooled(lambda connection: _settings(connection)) == PRAGMAS
+    assert await engine._reader.pooled(_settings) == PRAGMAS
     assert _settings(engine._writer.connection) == PRAGMAS
     assert _settings(engine._reader._inline) == PRAGMAS
 
@@ -53,7 +53,9 @@ async def test_durable_batches_and_only_they_are_synced(home: World) -> None:
 
 async def test_with_full_durability_every_batch_is_synced(tmp_path: Path) -> None:
     world = in_folder(tmp_path / "store", make_keys(tmp_path / "keys"))
-    world.engine = SqliteEngine(tmp_path / "store" / "thane.db", world.registry, world.clock, durability="full")
+    world.engine = SqliteEngine(
+        tmp_path / "store" / "thane.db", world.registry, world.clock, durability="full"
+    )
     await world.engine.open()
     world._use(world.engine)
     await world.found()
@@ -109,7 +111,7 @@ async def test_a_store_can_be_read_beside_its_owner(home: World) -> None:
     assert await engine.log_size(home.a) == 2
     changed = await home.change(box, number=1)
     assert await beside.get(box) == changed
-    with pytest.raises(TypeError, match="reading only"):
+    with pytest.raises(TypeError, match="read-only"):
         await beside.change(box, number=2)
     await engine.close()
 

@@ -182,7 +182,10 @@ async def test_a_long_query_leaves_the_loop_and_delays_nobody(home: World) -> No
 
     async def long(unit: Unit) -> Any:
         return await unit.aggregate(
-            Box, {"s": Measure("sum", "cost"), "n": Measure("count")}, (), Box.meta.contains({"n": [7]}) | (Box.number > 0)
+            Box,
+            {"s": Measure("sum", "cost"), "n": Measure("count")},
+            (),
+            Box.meta.contains({"n": [7]}) | (Box.number > 0),
         )
 
     async def both() -> None:
@@ -208,8 +211,8 @@ async def test_short_queries_stay_with_the_loop_however_many_they_are(home: Worl
 
 
 async def test_close_loses_nothing_that_was_submitted(home: World) -> None:
-    writes = [asyncio.ensure_future(home.boxed()) for _ in range(30)]
-    writes += [asyncio.ensure_future(home.fill([home.box() for _ in range(200)])) for _ in range(2)]  # type: ignore[list-item]
+    writes: list[asyncio.Future[object]] = [asyncio.ensure_future(home.boxed()) for _ in range(30)]
+    writes += [asyncio.ensure_future(home.fill([home.box() for _ in range(200)])) for _ in range(2)]
     await asyncio.sleep(0)
     await home.reopen()
     answers = await asyncio.gather(*writes, return_exceptions=True)
@@ -242,15 +245,18 @@ async def test_who_gives_up_waiting_does_not_stop_the_write(home: World) -> None
     write.cancel()
     lock.release()
     await home.boxed()
-    assert await home.get(box)
+    assert (await home.get(box)).id == box.id
     await whole(home, home.a)
 
 
-async def test_a_queue_that_grows_without_end_is_refused(home: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_queue_that_grows_without_end_is_refused(
+    home: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(committing, "QUEUE_MOST", 5)
     answers = await asyncio.gather(*(home.boxed() for _ in range(8)), return_exceptions=True)
     refused = [a for a in answers if isinstance(a, Unavailable)]
-    assert len(refused) == 3 and all(r.retry_after for r in refused)
+    assert len(refused) == 3
+    assert all(r.retry_after for r in refused)
     await whole(home, home.a)
 
 

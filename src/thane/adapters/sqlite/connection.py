@@ -77,8 +77,8 @@ def _at_rest(path: Path, vfs: str | None, cause: apsw.Error) -> apsw.Connection:
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise ConnectionFailed(
-            f"{path} cannot be opened: what its write-ahead log holds can only be read where files can be written",
-            hint="Make the data folder writable, or free space on its disk; or read a copy of the folder elsewhere.",
+            f"{path} cannot be opened: its write-ahead log can only be read where files can be written",
+            hint="Make the data folder writable, or free space on its disk; or read a copy of the folder.",
         ) from cause
     try:
         return _opened(f"{path.absolute().as_uri()}?immutable=1", True, vfs, apsw.SQLITE_OPEN_URI)

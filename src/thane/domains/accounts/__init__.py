@@ -2,7 +2,13 @@
 
 from thane.domains.accounts.entities import ApiKey, Plan, Tenant, User, UserRole
 from thane.domains.accounts.operations import CreateKey, CreateSetupLink, CreateTenant
-from thane.domains.accounts.service import AccountsService, Founder, IssuedKey, default_project_id, local_tenant
+from thane.domains.accounts.service import (
+    AccountsService,
+    Founder,
+    IssuedKey,
+    default_project_id,
+    local_tenant,
+)
 
 __all__ = [
     "AccountsService",

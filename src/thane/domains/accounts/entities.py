@@ -111,7 +111,10 @@ class ApiKey(Record):
 
 @entity("api_key_uses", "kus", history=False)
 class ApiKeyUse(Record):
-    """When a key was last used; apart from the key, or each read would make a ledger entry. `id` follows from the key's."""
+    """When a key was last used; apart from the key, or each read would make a ledger entry.
+
+    `id` follows from the key's.
+    """
 
     id: Field[str] = key()
     tenant_id: Field[str] = ref("tenants")

@@ -20,7 +20,9 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="A 
 
 class CreateTenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
-    email: Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern="^[^@\\s]+@[^@\\s]+$")] | None = None
+    email: (
+        Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern="^[^@\\s]+@[^@\\s]+$")] | None
+    ) = None
 
 
 class TenantView(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,7 +43,10 @@ class BillingEvent(Record):
     history=False,
 )
 class UsageAggregate(Record):
-    """A user's month (`2026-11`) in a project: always the sum of its billing events, because both change in one unit."""
+    """A user's month (`2026-11`) in a project.
+
+    Always the sum of its billing events, because both change in one unit.
+    """
 
     id: Field[str] = key()
     tenant_id: Field[str] = ref("tenants")

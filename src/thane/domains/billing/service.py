@@ -21,7 +21,10 @@ SCALE = 18
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True):
-    """The price table of the settings. A compute unit is one CPU second, or `unit_memory_bytes` held for a second."""
+    """The price table of the settings.
+
+    A compute unit is one CPU second, or `unit_memory_bytes` held for a second.
+    """
 
     compute_unit_usd: Decimal
     unit_memory_bytes: int
@@ -42,7 +45,7 @@ class BillingService:
         self.prices = prices
 
     def bill(self, usage: Usage, plan: str) -> Bill:
-        """The price of measured use: CPU seconds, plus peak memory (in the table's units) times wall seconds."""
+        """The price of measured use: CPU seconds, plus peak memory (in the table's units) × wall seconds."""
         cpu = Decimal(usage.cpu_us) / 1_000_000
         memory = Decimal(usage.peak_memory_bytes) / self.prices.unit_memory_bytes * usage.wall_us / 1_000_000
         units = multiply(cpu + memory, Decimal(1), SCALE)

@@ -30,7 +30,10 @@ class MemberRole(StrEnum):
     Index("status", name="idx_projects_status"),
 )
 class Project(Record):
-    """A piece of a tenant with people of its own. `settings.environment` is production, staging or development."""
+    """A piece of a tenant with people of its own.
+
+    `settings.environment` is production, staging or development.
+    """
 
     id: Field[str] = key()
     tenant_id: Field[str] = ref("tenants")

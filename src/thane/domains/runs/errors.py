@@ -18,4 +18,6 @@ class RunUnknown(NotFound):
 
     code = "run_unknown"
     title = "No such run"
-    default_hint = "Open a run (POST /api/v1/runs) and send its id in the header Thane-Run, or leave the header out."
+    default_hint = (
+        "Open a run (POST /api/v1/runs) and send its id in the header Thane-Run, or leave the header out."
+    )

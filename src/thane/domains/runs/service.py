@@ -8,7 +8,10 @@ from thane.kernel.records import Unit
 
 
 class RunsService:
-    """Runs of one tenant, always through the caller's unit. It is also the first of the rules: what names a run must be in it."""
+    """Runs of one tenant, always through the caller's unit.
+
+    It is also the first of the rules: what names a run must be in it.
+    """
 
     async def judge(self, unit: Unit, operation: str, request: object) -> None:
         """The kernel's port of rules: an operation that names a run needs one of its tenant that is open."""
@@ -35,7 +38,7 @@ class RunsService:
         return await unit.update(run, status=RunStatus.FINISHED, outcome=outcome, finished_at=unit.now)
 
     async def require_open(self, unit: Unit) -> None:
-        """The run of the context, if there is one, must be open; guarded, so it stays open until the commit."""
+        """The run of the context, if there is one, must be open; guarded, so it stays open until then."""
         if unit.context.run_id is None:
             return
         run = await unit.find(Run, unit.context.run_id)

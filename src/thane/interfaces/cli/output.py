@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
-from thane.kernel.errors import ThaneError
+from thane.kernel.errors import SettingsError, ThaneError
 
 if TYPE_CHECKING:
     from thane.interfaces.local import Answer
@@ -42,7 +42,8 @@ def refuse_error(error: ThaneError) -> NoReturn:
     """End the command with one of Thane's errors."""
     for fault in error.faults:
         note(f"  {fault.pointer or '/'}: {fault.detail}")
-    refuse(error.message, error.hint, USAGE if 400 <= error.status < 500 else REFUSED)
+    wrong_input = 400 <= error.status < 500 or isinstance(error, SettingsError)
+    refuse(error.message, error.hint, USAGE if wrong_input else REFUSED)
 
 
 def body_of(answer: Answer) -> Any:

@@ -18,6 +18,7 @@ import click
 from thane.interfaces.cli.main import data_option, launcher_of
 from thane.interfaces.cli.output import USAGE, body_of, note, print_json, refuse
 from thane.interfaces.local import Answer, Caller
+from thane.kernel.errors import ConnectionFailed
 
 FAILED: Final = 1
 TIMED_OUT: Final = 124  # as timeout(1) ends
@@ -257,7 +258,11 @@ class _Session:
 
     async def _finish(self, outcome: str) -> None:
         key = {"Idempotency-Key": uuid.uuid4().hex}
-        body_of(await self._post(f"/api/v1/runs/{self._run_id}/finish", {"outcome": outcome}, more=key))
+        try:
+            body_of(await self._post(f"/api/v1/runs/{self._run_id}/finish", {"outcome": outcome}, more=key))
+        except ConnectionFailed:
+            # What was run is recorded; the server that did it was told to stop meanwhile.
+            note(f"the server has left, so the run {self._run_id} stays open; finish it with its API")
 
     async def _take_files(self, result: dict[str, Any], out: Path) -> None:
         for name in (result["output"] or {}).get("files", ()):

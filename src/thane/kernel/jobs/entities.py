@@ -92,10 +92,11 @@ def derived_id(prefix: str, *parts: object) -> str:
 def entry_row_id(prefix: str, tenant_id: str, index: int, n: int, time_us: int) -> str:
     """The id of the `n`th row that a projection makes of an entry: the same at every rebuild.
 
-    It has the form of a UUIDv7 of the leaf's time, so that rows order by time as others do.
+    It has the form of a UUIDv7 of the leaf's time, so that rows order by time as others do;
+    of entries of one microsecond, the low bits of the index come first.
     """
     milliseconds, fraction = divmod(time_us, 1000)
     high = (milliseconds << 16) | 0x7000 | (fraction << 12) // 1000
     digest = sha256(f"{tenant_id}\0{index}\0{n}".encode()).digest()
-    low = 0x8000_0000_0000_0000 | int.from_bytes(digest[:8], "big") & 0x3FFF_FFFF_FFFF_FFFF
+    low = 0x8000_0000_0000_0000 | (index & 0xFFFF) << 46 | int.from_bytes(digest[:8], "big") >> 18
     return f"{prefix}_{high:016x}{low:016x}"

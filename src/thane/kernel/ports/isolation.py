@@ -40,7 +40,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Enforcement(msgspec.Struct, frozen=True, kw_only=True):
-    """What enforced each limit in one execution: `cgroup2`, `cgroup1`, `rlimit`, `watchdog`, `tmpfs`, `affinity`, `clock`, `none`."""
+    """What enforced each limit in one execution: `cgroup2`, `cgroup1`, `rlimit`, `watchdog`, `tmpfs`,
+    `affinity`, `clock`, `namespace`, `none`."""
 
     memory: str
     cpu: str
@@ -119,7 +120,8 @@ class ProducedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
-    """How it ended. `message` says what to change where that helps; `refused_files` why a file could not be taken out."""
+    """How it ended. `message` says what to change where that helps; `refused_files` why a file
+    could not be taken out."""
 
     job_id: str
     outcome: Outcome

@@ -106,7 +106,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 class ExecutionsService:
     """Runs code for tenants."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators, by name
         self,
         *,
         isolation: Isolation,
@@ -277,7 +277,7 @@ class ExecutionsService:
         return tuple(sorted(f.name for f in taken))
 
     def _metric(self, seq: int, sample: Sample, last: Usage, limits: Limits) -> Metric:
-        """A sample in per cent: CPU since the last one, of the cores allowed; memory and disk of their limits."""
+        """A sample in per cent: CPU since the last one, memory and disk, each of what is allowed."""
         usage = sample.usage
         wall = usage.wall_us - last.wall_us or sample.at_us - last.wall_us
         cpu = Decimal(0)
@@ -380,7 +380,7 @@ class ExecutionsService:
         return _text(b"".join(streams["stdout"])), _text(b"".join(streams["stderr"]))
 
     async def recover(self, intent: Intent) -> Done | None:
-        """What became of it: None while it still runs here. Unknown to the program: lost, and charged nothing."""
+        """What became of it: None while it still runs here. Unknown to the program: lost, charged nothing."""
         if intent.id in self._acting:
             return None
         verdict = await self._isolation.recall(intent.id)

@@ -34,7 +34,10 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     most: ResourceLimits
 
     def limits(self, wanted: WantedLimits | None, base: ResourceLimits | None = None) -> ResourceLimits:
-        """What is asked for over `base` (the sandbox's, else the defaults); LimitsOutOfRange names every one that is off."""
+        """What is asked for over `base` (the sandbox's, else the defaults).
+
+        LimitsOutOfRange names every one that is off.
+        """
         start = base or self.default
         given = (
             {}
@@ -51,7 +54,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         faults = []
         for name, low in least.items():
             value, high = getattr(made, name), getattr(self.most, name)
-            if not low <= value <= high:
+            # A NaN cannot even be compared.
+            if not Decimal(value).is_finite() or not low <= value <= high:
                 faults.append(
                     Fault(f"/resource_limits/{name}", "out_of_range", f"is {value}; allowed: {low} to {high}")
                 )

@@ -31,8 +31,11 @@ _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?$")
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of an execution as it is settled, spooled and recovered. `stdout` and `stderr` are None when
-    only the chunks in the store know them. `started` is false if it ended while it waited for a slot."""
+    """The outcome of an execution as it is settled, spooled and recovered.
+
+    `stdout` and `stderr` are None when only the chunks in the store know them. `started` is
+    false if it ended while it waited for a slot.
+    """
 
     verdict: Verdict
     stdout: bytes | None = None

@@ -1,10 +1,8 @@
-"""What can be asked of sandboxes."""
+"""What can be asked of executions."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,15 +16,14 @@ from thane.domains.sandboxes.entities import (
     IsolationInfo,
     ResourceMetric,
     ResourceUsage,
-    Sandbox,
 )
 from thane.domains.sandboxes.errors import ExecutionNotFound
+from thane.domains.sandboxes.operations.sandboxes import Language
 from thane.domains.sandboxes.service import (
     Done,
     ExecutionsService,
     Given,
     Intent,
-    SandboxesService,
     WantedLimits,
 )
 from thane.kernel.errors import Fault, Invalid
@@ -36,159 +33,7 @@ from thane.kernel.paging import Page
 from thane.kernel.ports.isolation import InputFile
 from thane.kernel.records import Unit
 
-Language = Annotated[Literal["python", "shell"], msgspec.Meta(description="What runs the code")]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern="^[^/\x00-\x1f]+$")]
 FILE_NAME_MOST = 255
-
-
-class CreateSandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Name | None = None
-    language: Language = "python"
-    resource_limits: WantedLimits | None = None
-    metadata: Annotated[dict[str, Any], msgspec.Meta(description="Anything of yours")] = {}
-
-
-@operation(
-    "sandboxes.create",
-    http="POST /sandboxes",
-    needs="sandboxes.create",
-    effect=Effect.RECORDS,
-    entity=Sandbox,
-    example=Example({"name": "reports", "resource_limits": {"max_memory_mb": 128}}),
-)
-async def create_sandbox(sandboxes: SandboxesService, unit: Unit, request: CreateSandbox) -> Sandbox:
-    """Create a sandbox: a place to run code, with limits.
-
-    It is only a record until the first execution starts its process.
-    """
-    return await sandboxes.create(
-        unit, request.name, request.language, request.resource_limits, request.metadata
-    )
-
-
-class GetSandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    sandbox_id: str
-
-
-@operation(
-    "sandboxes.get",
-    http="GET /sandboxes/{sandbox_id}",
-    needs="sandboxes.get",
-    effect=Effect.NONE,
-    entity=Sandbox,
-    example=Example({"sandbox_id": "$sandboxes.create/id"}),
-)
-async def get_sandbox(sandboxes: SandboxesService, unit: Unit, request: GetSandbox) -> Sandbox:
-    """Show one sandbox."""
-    return await unit.get(Sandbox, request.sandbox_id)
-
-
-@operation(
-    "sandboxes.list",
-    http="GET /sandboxes",
-    needs="sandboxes.list",
-    effect=Effect.NONE,
-    entity=Sandbox,
-    lists=True,
-    example=Example(),
-)
-async def list_sandboxes(sandboxes: SandboxesService, unit: Unit, request: ListRequest) -> Page[Sandbox]:
-    """List sandboxes, filtered and sorted as you like."""
-    return await list_page(unit, Sandbox, request)
-
-
-@operation(
-    "sandboxes.terminate",
-    http="POST /sandboxes/{sandbox_id}/terminate",
-    needs="sandboxes.terminate",
-    effect=Effect.RECORDS,
-    entity=Sandbox,
-    status=200,
-    example=Example({"sandbox_id": "$sandboxes.create/id"}),
-)
-async def terminate_sandbox(sandboxes: SandboxesService, unit: Unit, request: GetSandbox) -> Sandbox:
-    """Terminate a sandbox: nothing can be run in it any more."""
-    return await sandboxes.terminate(unit, request.sandbox_id)
-
-
-class UsageToday(msgspec.Struct, frozen=True, kw_only=True):
-    """The executions of the last 24 hours: how many, and their wall time in milliseconds together."""
-
-    total: int
-    total_duration: int
-
-
-class DashboardData(msgspec.Struct, frozen=True, kw_only=True):
-    """What is going on: sandboxes created or running, the last ten executions of 24 hours, their totals."""
-
-    sandboxes: tuple[Sandbox, ...]
-    recent_executions: tuple[Execution, ...]
-    usage_today: UsageToday
-
-
-class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A request without fields."""
-
-
-@operation(
-    "sandboxes.dashboard",
-    http="GET /dashboard",
-    needs="sandboxes.dashboard",
-    effect=Effect.NONE,
-    example=Example(),
-)
-async def dashboard(sandboxes: SandboxesService, unit: Unit, request: Nothing) -> DashboardData:
-    """Show live sandboxes, the last ten executions of 24 hours, and the day's totals."""
-    totals = await sandboxes.repository.day_totals(unit)
-    return DashboardData(
-        sandboxes=tuple(await sandboxes.repository.live(unit)),
-        recent_executions=tuple(await sandboxes.repository.recent(unit, 10)),
-        usage_today=UsageToday(total=totals["count"], total_duration=totals["duration_ms"] or 0),
-    )
-
-
-class SummaryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    sandbox_id: str
-    hours: Annotated[int, msgspec.Meta(ge=1, le=744, description="How far back to look")] = 24
-
-
-class ResourceSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Average and peak use in per cent of the limits; null where nothing was sampled."""
-
-    avg_cpu: Decimal | None
-    peak_cpu: Decimal | None
-    avg_memory: Decimal | None
-    peak_memory: Decimal | None
-    data_points: int
-
-
-@operation(
-    "sandboxes.resource_summary",
-    http="GET /sandboxes/{sandbox_id}/resource-summary",
-    needs="sandboxes.resource_summary",
-    effect=Effect.NONE,
-    example=Example({"sandbox_id": "$sandboxes.create/id"}),
-)
-async def resource_summary(
-    sandboxes: SandboxesService, unit: Unit, request: SummaryRequest
-) -> ResourceSummary:
-    """Summarise what a sandbox used over a window."""
-    await unit.get(Sandbox, request.sandbox_id)
-    window = timedelta(hours=request.hours)
-    return ResourceSummary(**await sandboxes.repository.metric_summary(unit, request.sandbox_id, window))
-
-
-SANDBOXES = (
-    create_sandbox,
-    get_sandbox,
-    list_sandboxes,
-    terminate_sandbox,
-    dashboard,
-    resource_summary,
-)
-
-
-# -- executions ----------------------------------------------------------------------------
 
 
 class FileGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
