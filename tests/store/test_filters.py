@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from thane.kernel.records.predicate import matches
 
 def meant(boxes: list[Box], where: Predicate) -> list[str]:
     """Who should be found, by the reference."""
-    return sorted(b.id for b in boxes if matches(where, lambda name: getattr(b, name)))
+    return sorted(b.id for b in boxes if matches(where, partial(getattr, b)))
 
 
 async def found(world: World, where: Predicate) -> list[str]:

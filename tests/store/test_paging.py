@@ -83,7 +83,8 @@ async def test_every_sortable_field_can_be_walked_both_ways(
 async def test_rows_that_come_and_go_between_pages_move_no_other_row(world: World) -> None:
     boxes = await world.fill([world.box(number=n // 3) for n in range(30)])
     order = (Box.number.asc(),)
-    expected, position, seen = in_order(boxes, order), None, list[str]()
+    expected, seen = in_order(boxes, order), list[str]()
+    position: list[Any] | None = None
     while True:
         where = None if position is None else after(order, position)
 

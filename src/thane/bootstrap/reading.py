@@ -34,7 +34,7 @@ from thane.kernel.records.prepare import Preparer
 from thane.kernel.sealing.keyring import KeyFolder
 from thane.kernel.settings_schema import Settings
 from thane.maintenance.prove import prove
-from thane.maintenance.verify import Report, verify
+from thane.maintenance.verify import Hook, Report, verify
 
 PAGE = 500
 # The owner signs at least once a second while it runs, and when it ends.
@@ -113,12 +113,8 @@ class StoreReader:
         """Check the whole store, up to the checkpoint that the signer keeps outside it."""
         kept = self._folder.keys / STATE_FILE
         notes = (kept.read_text(),) if kept.exists() else ()
-        hooks = (
-            *CHECKS,
-            *audit_module.checks(
-                AuditService(self._records, NeverSigns(self.vkey), kept_since_us=self._kept_since_us)
-            ),
-        )
+        audit = AuditService(self._records, NeverSigns(self.vkey), kept_since_us=self._kept_since_us)
+        hooks: list[Hook] = [*CHECKS, *audit_module.checks(audit)]
         return await verify(self._records, self._signer().verifier, hooks, progress, kept=notes)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -30,7 +30,7 @@ UNITS = 6
 
 
 @pytest.fixture
-async def template(tmp_path: Path) -> AsyncIterator[World]:
+async def template(tmp_path: Path) -> World:
     """A founded store with one row that every unit of the workload changes; closed."""
     world = in_folder(tmp_path / "template", make_keys(tmp_path / "keys"))
     await world.open()

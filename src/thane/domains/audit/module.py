@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from thane.domains.audit import jobs, operations
-from thane.domains.audit.entities import ENTITIES
+from thane.domains.audit import entities, jobs, operations
 from thane.domains.audit.service import SEAL, AuditService
 from thane.kernel.module import Module, Retention
 from thane.kernel.operations.entities import AccessRow
 from thane.kernel.records import schema_of
 
+ENTITIES = entities.ENTITIES
 checks = jobs.checks
 
 
