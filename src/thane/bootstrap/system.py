@@ -22,7 +22,16 @@ from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
 from thane.bootstrap.place import open_keys
 from thane.bootstrap.upkeep import upkeep
-from thane.bootstrap.values import HOUR_US, Meters, bounds, identity_cache, networks, prices, signer_jobs
+from thane.bootstrap.values import (
+    HOUR_US,
+    Meters,
+    access_kept_since,
+    bounds,
+    identity_cache,
+    networks,
+    prices,
+    signer_jobs,
+)
 from thane.domains.accounts import AccountsService, CreateKey, CreateSetupLink, CreateTenant
 from thane.domains.accounts import module as accounts_module
 from thane.domains.audit import AuditService
@@ -172,10 +181,6 @@ class System:
         """The log's name, for ever: from the settings, else one that no other folder has."""
         return self.settings.ledger.origin or f"thane.local/{self.ids.new('log')[4:]}"
 
-    def _access_kept_since(self) -> int:
-        """Access rows from before this time may be gone by retention (microseconds)."""
-        return self.clock.now_us() - self.settings.retention.access_days * 24 * HOUR_US
-
     def _observe_query(self, verb: str, table: str, seconds: float) -> None:
         self.telemetry.query(verb, table).observe(seconds)
 
@@ -214,7 +219,8 @@ class System:
         )
         self.feed = Feed(self.engine)
         self.signer = LedgerSigner(self.engine, self.keys, self.feed)
-        self.audit = AuditService(self.records, self.signer, kept_since_us=self._access_kept_since)
+        kept_since = access_kept_since(self.settings, self.clock)
+        self.audit = AuditService(self.records, self.signer, kept_since_us=kept_since)
         self.modules: tuple[Module, ...] = (
             system_module.module(self.system),
             accounts_module.module(self.accounts),

@@ -221,6 +221,23 @@ async def test_a_rebuild_under_a_running_deliverer_ends_complete(tmp_path: Path)
         assert [row.entry_index for row in await shown(w, tenant_id)] == list(range(41))
 
 
+async def test_a_rebuild_asked_for_elsewhere_is_noticed_though_nothing_new_comes(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        tenant_id = await w.tenant()
+        await w.notes(tenant_id, 3)
+        task = asyncio.create_task(Deliverer(SHOWN, w.feed, w.tools).run())
+
+        async def complete() -> bool:
+            return await position(w, "shown", tenant_id) == 4 and len(await shown(w, tenant_id)) == 4
+
+        await until(complete)
+        await Deliverer(SHOWN, w.feed, w.tools).rebuild(tenant_id)
+        assert not await complete()
+        await until(complete)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_rebuild_of_a_consumer_that_never_ran_and_of_a_subscription(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         tenant_id = await w.tenant()

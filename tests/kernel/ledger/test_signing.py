@@ -14,7 +14,6 @@ from tests.kernel.jobs.world import LEDGER, World, until, world
 from thane.kernel.errors import LedgerBehind, NotFound, StorageFull, Unavailable
 from thane.kernel.feed import Feed
 from thane.kernel.jobs import JobRunner, LedgerSigner
-from thane.kernel.jobs.proving import prove
 from thane.kernel.ledger.errors import NoteInvalid
 from thane.kernel.ledger.note import Checkpoint, Signer, open_checkpoint, sign_checkpoint
 from thane.kernel.ledger.signing import Head, LedgerForked, open_head, sign_round, tenant_of, tenant_origin
@@ -24,6 +23,7 @@ from thane.kernel.records.engine import LogSize, Signed
 from thane.kernel.sealing import keyfiles
 from thane.kernel.sealing.errors import KeyFileCorrupt
 from thane.kernel.sealing.keyring import KeyFolder
+from thane.maintenance.prove import prove
 from thane_verify.notes import PublicKey
 from thane_verify.tlogproof import check
 

@@ -107,10 +107,23 @@ def _default(field: FieldSchema) -> str:
 
 
 def _index(schema: Schema, index: IndexSchema) -> str:
-    columns = ", ".join(_index_column(schema, c) for c in index.columns)
+    columns = ", ".join(_index_column(schema, c) for c in (*index.columns, *_last_key(schema, index)))
     where = "" if index.where is None else f" WHERE {_constant(schema, index.where)}"
     unique = "UNIQUE " if index.unique else ""
     return f'CREATE {unique}INDEX "{index.name}" ON "{schema.table}" ({columns}){where}'
+
+
+def _last_key(schema: Schema, index: IndexSchema) -> tuple[str, ...]:
+    """Lists end their order with the id, in the direction of the key before: so the index serves all of it.
+
+    A table that is clustered by id has it at the end of every index, but ascending.
+    """
+    descending = index.columns[-1].endswith(" DESC")
+    if index.unique or not (descending or schema.text_fields):
+        return ()
+    if any(c.removesuffix(" DESC") == "id" for c in index.columns):
+        return ()
+    return ("id DESC" if descending else "id",)
 
 
 def _index_column(schema: Schema, column: str) -> str:

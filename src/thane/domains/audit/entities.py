@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from thane.kernel.records import Field, Index, Record, entity, field, key
 
@@ -53,7 +54,7 @@ class AuditLog(Record):
     user_agent: Field[str | None] = field()
     request_id: Field[str] = field()
     run_id: Field[str | None] = field()
-    details: Field[dict[str, object] | None] = field()
+    details: Field[dict[str, Any] | None] = field()
     entry_index: Field[int | None] = field()
     created_at: Field[datetime] = field()
 

@@ -80,6 +80,7 @@ class Deliverer:
             while True:
                 generation = self._feed.generation
                 if loop.time() >= look_at:
+                    await self._look_for_rebuilds()
                     await self._look_at_letters()
                     look_at = loop.time() + LETTERS_SECONDS
                 for tenant_id in await self._behind():
@@ -106,6 +107,13 @@ class Deliverer:
             self._positions[cursor.tenant_id] = cursor.position
             if cursor.state is CursorState.DROPPING:
                 self._dropping.add(cursor.tenant_id)
+
+    async def _look_for_rebuilds(self) -> None:
+        """A rebuild that another process asked for moves the cursor back under us."""
+        mine = (JobCursor.consumer == self.name) & (JobCursor.state == CursorState.DROPPING)
+        async for cursor in every(self._tools.records.engine, JobCursor, None, mine):
+            self._positions[cursor.tenant_id] = cursor.position
+            self._dropping.add(cursor.tenant_id)
 
     def position(self, tenant_id: str) -> int:
         """The index of the next entry, as far as this process knows."""

@@ -74,7 +74,12 @@ class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True):
     needs="sandboxes.execute",
     effect=Effect.OUTSIDE,
     entity=Execution,
-    example=Example({"sandbox_id": "$sandboxes.create/id", "code": "print('hello')"}),
+    example=Example(
+        {
+            "sandbox_id": "$sandboxes.create/id",
+            "code": "print('hello')\nopen('report.csv', 'w').write('day,units\\n1,3\\n')",
+        }
+    ),
     transient=("env", "stdin", "files"),
 )
 class Execute(Outside[ExecuteRequest, Intent, Done, ExecutionResult]):
