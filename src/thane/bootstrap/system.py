@@ -20,6 +20,7 @@ from thane import __version__
 from thane.adapters.disk import DataFolder
 from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
+from thane.bootstrap.monitoring import health, metrics
 from thane.bootstrap.place import open_keys
 from thane.bootstrap.upkeep import upkeep
 from thane.bootstrap.values import (
@@ -54,7 +55,6 @@ from thane.domains.sandboxes import module as sandboxes_module
 from thane.domains.system import Server, SystemService
 from thane.domains.system import module as system_module
 from thane.interfaces.http.app import HttpApp
-from thane.interfaces.http.health import Check
 from thane.kernel.clock import Clock, SystemClock, from_us
 from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.feed import Feed
@@ -262,8 +262,8 @@ class System:
             self.pipeline,
             max_body_bytes=self.settings.http.max_body_bytes,
             proxies=networks(self.settings),
-            health=self._health(),
-            metrics=self._render_metrics if self.settings.monitoring.metrics_enabled else None,
+            health=health(self.engine, self.isolation),
+            metrics=(lambda: metrics(self.telemetry)) if self.settings.monitoring.metrics_enabled else None,
             metrics_path=self.settings.monitoring.prometheus_endpoint,
             counted=self.telemetry.http_request,
         )
@@ -326,21 +326,6 @@ class System:
             started_at=now,
             last_seen_at=now,
         )
-
-    def _health(self) -> dict[str, Check]:
-        async def store() -> None:
-            await self.engine.schema_digest()
-
-        async def isolation() -> None:
-            await self.isolation.start()
-
-        return {"store": store, "isolation": isolation}
-
-    def _render_metrics(self) -> bytes:
-        # Imported at the first scrape: the client library costs a tenth of a second at start.
-        from thane.kernel.exposition import registry_of, render
-
-        return render(registry_of(self.telemetry))
 
     # -- what hosts ask ---------------------------------------------------------------------
 
