@@ -183,7 +183,9 @@ class SqliteEngine:
         table = self._tables[selection.schema.table]
         sql = table.search(selection.where, selection.tenant_id is not None)
         args = [match_text(query), *self._scope_and_values(table, selection), selection.limit]
-        return [table.load(r) for r in await self._reader.rows(sql, args, table.name, "search")]
+        # FTS5 merges its lists in one step of SQLite's, however long they are.
+        rows = await self._reader.rows(sql, args, table.name, "search", inline=False)
+        return [table.load(r) for r in rows]
 
     async def traverse(
         self, start: Schema, tenant_id: str, id: str, hops: Sequence[Hop], limit: int
