@@ -84,7 +84,7 @@ async def disk() -> AsyncIterator[FaultyVFS]:
     made.unregister()
 
 
-@pytest.mark.parametrize(("fault", "at"), _cases(7), ids=lambda v: str(v))
+@pytest.mark.parametrize(("fault", "at"), _cases(7), ids=str)
 async def test_a_fault_under_load_is_told_and_leaves_everything_in_agreement(
     fault: Fault, at: int, disk: FaultyVFS, begun: Path, data: Path, settings: Settings
 ) -> None:
@@ -155,7 +155,7 @@ async def _workload(system: System, lines: list[dict[str, Any]]) -> None:
 
     async def piece(n: int) -> None:
         mark = f"piece-{next(_names)}"
-        run = await ask("runs.create", "/runs", mark, {"purpose": mark})
+        run = await ask("runs.create", "/runs", f"{mark}-run", {"purpose": f"{mark}-run"})
         inside = {} if run is None else {"Thane-Run": run["id"]}
         sandbox = await ask("sandboxes.create", "/sandboxes", mark, {"name": mark}, inside)
         if sandbox is None:

@@ -365,7 +365,7 @@ class ExecutionsService:
             event_type="execution",
             amount=charge.billed,
             duration_ms=duration_ms,
-            metadata={"compute_units": str(bill.compute_units), "unbilled": str(charge.unbilled)},
+            metadata={"compute_units": f"{bill.compute_units:f}", "unbilled": f"{charge.unbilled:f}"},
         )
         self._meter(status.value, verdict.tier.value)
         return settled
