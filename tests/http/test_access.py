@@ -78,6 +78,30 @@ def test_a_key_with_scopes_does_what_they_say_and_no_more(server: Served) -> Non
     assert problem["needs"] == "runs.create"
 
 
+def test_a_narrow_key_cannot_make_a_wider_one(server: Served) -> None:
+    narrow = server.call("POST", "/keys", {"name": "n", "scopes": ["api_keys.create", "setup_links.create"]})
+    key = narrow.json["key"]
+    wide = server.call("POST", "/keys", {"name": "wide", "scopes": ["*"]}, key=key)
+    assert_problem(wide, 422, "invalid")
+    same = server.call("POST", "/keys", {"name": "same"}, key=key)
+    assert same.json["scopes"] == ["api_keys.create", "setup_links.create"]
+    assert_problem(server.call("GET", "/me", key=same.json["key"]), 403, "denied")
+    assert_problem(server.call("POST", "/setup-links", {}, key=key), 403, "denied")
+
+
+@pytest.mark.parametrize("when", ["2020-01-01T00:00:00Z", "2099-01-01T00:00:00", "soon", 4102444800, ""])
+def test_a_key_cannot_end_in_the_past_or_at_a_time_without_a_zone(server: Served, when: object) -> None:
+    problem = assert_problem(server.call("POST", "/keys", {"name": "k", "expires_at": when}), 422, "invalid")
+    assert problem["errors"][0]["pointer"] == "/expires_at"
+
+
+def test_a_run_of_another_tenant_cannot_be_named(house: House) -> None:
+    run = house.server.call("POST", "/runs", {}).json["id"]
+    for path in ("/sandboxes", "/runs"):
+        answer = house.server.call("POST", path, {}, key=house.stranger, Thane_Run=run)
+        assert answer.status == 404, answer.body
+
+
 def test_me_says_who_asks(house: House) -> None:
     mine = house.server.call("GET", "/me").json
     theirs = house.server.call("GET", "/me", key=house.stranger).json

@@ -23,6 +23,17 @@ def sent(server: Served, body: bytes, path: str = "/api/v1/runs", kind: str | No
     return server.raw("POST", path, body, headers)
 
 
+def heard(one: socket.socket) -> bytes:
+    """All that comes until the server hangs up."""
+    text = b""
+    try:
+        while part := one.recv(65536):
+            text += part
+    except ConnectionResetError:
+        pass
+    return text
+
+
 @pytest.fixture(scope="module", autouse=True)
 def unharmed(server: Served) -> Iterator[None]:
     """Nothing here may reach the log as a defect, and afterwards the server answers as before."""
@@ -95,7 +106,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Served) -> N
             b"POST /api/v1/runs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
             b"authorization: Bearer " + server.key.encode() + b"\r\ncontent-length: 99999999\r\n\r\n"
         )
-        text = one.recv(65536)
+        text = heard(one)
     assert text.startswith(b"HTTP/1.1 413")
     assert b"http.max_body_bytes" in text
 
@@ -112,7 +123,9 @@ def test_a_body_in_chunks_over_the_limit_is_refused_too(server: Served) -> None:
                 one.sendall(chunk)
         except OSError:
             pass  # it has hung up already
-        assert b"413" in one.recv(65536).split(b"\r\n")[0]
+        text = heard(one)
+    # Whoever sends on against a closed door may lose the answer, never the hang-up.
+    assert text == b"" or text.startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize(
@@ -258,5 +271,5 @@ def test_what_is_no_http_is_hung_up_on_or_refused(server: Served, head: bytes) -
     with socket.create_connection((server.host, server.port), timeout=30) as one:
         one.sendall(head)
         one.shutdown(socket.SHUT_WR)
-        text = one.recv(65536)
+        text = heard(one)
     assert text == b"" or text.split(b" ")[1][:1] == b"4", text

@@ -161,14 +161,17 @@ class Effects:
         assert outside is not None
         args = arguments(bound, call.request)
         claim: Claim | None = None
+        prepared: list[Any] = []  # the intent of the unit that is not committed yet
 
         async def handler(unit: Unit) -> Any:
             nonlocal claim
+            self._give_back(outside, prepared)
             unit.durable = True
             claim = await self._idempotency.claim(unit, call)
             await self._rules(unit, call)
             await match(unit, call)
-            return await outside.prepare(unit, call.request)
+            prepared.append(await outside.prepare(unit, call.request))
+            return prepared[0]
 
         def entrant(unit: Unit, intent: Any) -> Entrant:
             call.resource = outside.key(intent) or call.resource
@@ -199,7 +202,11 @@ class Effects:
                 place=place,
             )
 
-        result = await self._records.run(context, handler, entrant)
+        try:
+            result = await self._records.run(context, handler, entrant)
+        except BaseException:
+            self._give_back(outside, prepared)
+            raise
         index = result.committed.index
         assert index is not None
         ticket = Ticket(
@@ -210,6 +217,11 @@ class Effects:
             resource=call.resource,
         )
         return result.value, ticket
+
+    @staticmethod
+    def _give_back(outside: Outside[Any, Any, Any, Any], prepared: list[Any]) -> None:
+        while prepared:
+            outside.release(prepared.pop())
 
     async def _act(self, call: Call, flow: Flow, intent: Any, ticket: Ticket) -> Any:
         outside = call.operation.outside
@@ -234,6 +246,7 @@ class Effects:
         finally:
             acting.cancel()
             renewing.cancel()
+            outside.release(intent)  # the act may have been cancelled before its first step
 
     async def _asked(self, call: Call, intent: Any, ticket: Ticket, acting: asyncio.Task[Any]) -> Any:
         """The act broke off: `recover` knows what became of it, or the reconciler will find out."""

@@ -127,6 +127,9 @@ class Execute(Outside[ExecuteRequest, Intent, Done, ExecutionResult]):
     async def record(self, unit: Unit, intent: Intent, events: tuple[Any, ...]) -> None:
         await self.service.keep(unit, intent, events)
 
+    def release(self, intent: Intent) -> None:
+        self.service.release(intent)
+
     def word(self, outcome: Done) -> str:
         return outcome.status
 
@@ -142,7 +145,8 @@ def _check(request: ExecuteRequest) -> None:
     for name in request.env:
         if not name or "=" in name or "\x00" in name or "\x00" in request.env[name]:
             pointer = "/env/" + name.replace("~", "~0").replace("/", "~1")
-            faults.append(Fault(pointer, "not_allowed", "a variable's name has no '=' and neither part a NUL"))
+            detail = "a variable's name has no '=' and neither part a NUL"
+            faults.append(Fault(pointer, "not_allowed", detail))
     if "\x00" in request.code:
         faults.append(Fault("/code", "not_allowed", "source code cannot hold a NUL"))
     if faults:
@@ -159,7 +163,7 @@ def _wrong_files(files: tuple[FileGiven, ...]) -> list[Fault]:
             faults.append(Fault(f"/files/{n}/name", "not_allowed", "must be a path inside the workspace"))
         above = {"/".join(steps[:k]) for k in range(1, len(steps))}
         if file.name in seen or above & seen or any(s.startswith(f"{file.name}/") for s in seen):
-            faults.append(Fault(f"/files/{n}/name", "twice", "another file has this name, or lies in the way"))
+            faults.append(Fault(f"/files/{n}/name", "twice", "another file has this name or lies in the way"))
         seen.add(file.name)
     return faults
 
