@@ -201,8 +201,14 @@ def escapes(why: str, stdout: str = "REACHED\n") -> Expect:
     return Expect(Outcome.COMPLETED, stdout, exit_code=0, escapes=why)
 
 
-OUT_OF_MEMORY = Expect(Outcome.OUT_OF_MEMORY, exit_code=137, signal=9, message="--memory")
-TIMEOUT = Expect(Outcome.TIMEOUT, exit_code=137, signal=9, message="--timeout")
+def out_of_memory(stdout: str = "") -> Expect:
+    return Expect(Outcome.OUT_OF_MEMORY, stdout, exit_code=137, signal=9, message="--memory")
+
+
+def timeout(stdout: str = "", *, truncated: bool = False) -> Expect:
+    return Expect(
+        Outcome.TIMEOUT, stdout, exit_code=137, signal=9, message="--timeout", truncated=truncated
+    )
 
 
 def ends(stdout: str = "", code: int = 0, **more: object) -> Expect:

@@ -102,6 +102,17 @@ def test_a_run_of_another_tenant_cannot_be_named(house: House) -> None:
         assert answer.status == 404, answer.body
 
 
+def test_a_project_is_named_by_a_header_and_must_be_the_tenants_own(house: House) -> None:
+    mine = house.server.call("GET", "/me").json["project_id"]
+    named = house.server.call("POST", "/sandboxes", {}, Thane_Project=mine)
+    assert (named.status, named.json["project_id"]) == (201, mine)
+    for method, path, body in (("POST", "/sandboxes", {}), ("POST", "/runs", {}), ("GET", "/me", None)):
+        foreign = house.server.call(method, path, body, key=house.stranger, Thane_Project=mine)
+        assert_problem(foreign, 404, "project_unknown")
+    odd = house.server.call("POST", "/sandboxes", {}, Thane_Project="default")
+    assert_problem(odd, 422, "invalid")
+
+
 def test_me_says_who_asks(house: House) -> None:
     mine = house.server.call("GET", "/me").json
     theirs = house.server.call("GET", "/me", key=house.stranger).json

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from tests.hostile.rows import (
     STOPPED,
-    TIMEOUT,
     Expect,
     NotShown,
     Program,
     Shown,
     denied,
     ends,
+    escapes,
     everywhere,
     stopped,
+    timeout,
 )
 from thane.kernel.ports.isolation import Outcome
 
 _SHORT = {"timeout_ms": 1000}
 # On T1 an ordinary user's processes all count against the limit, so the kernel's limit is only near, and
 # the watchdog ends the job at twice the limit: either of the two.
-_MANY = denied("EAGAIN") | {}
+_MANY = denied("EAGAIN")
 _MANY_AS_USER = everywhere(
     stopped("DENIED EAGAIN"),
     t1=Expect(Outcome.FAILED, "(?:DENIED EAGAIN\n)?"),
@@ -206,10 +207,197 @@ signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 print("begun", flush=True)
 while True: pass
 """,
-        everywhere(Expect(**{**_fields(TIMEOUT), "stdout": "begun\n"}) if False else TIMEOUT_BEGUN := Expect(
-            Outcome.TIMEOUT, "begun\n", exit_code=137, signal=9, message="--timeout"
-        )),
+        everywhere(timeout("begun\n")),
         Shown("outlives", 1500),
         limits=_SHORT,
+    ),
+    Program(
+        "handles-all-signals",
+        "processes",
+        "run on by a handler for each signal that starts another process",
+        """
+import signal
+def again(number, frame):
+    try: os.fork()
+    except OSError: pass
+for number in range(1, 65):
+    try: signal.signal(number, again)
+    except (OSError, ValueError): pass
+print("begun", flush=True)
+while True: signal.pause()
+""",
+        everywhere(timeout("begun\n")),
+        Shown("outlives", 1500),
+        limits=_SHORT,
+    ),
+    Program(
+        "endless-in-c",
+        "processes",
+        "run on inside a function that no Python code interrupts",
+        "import re\nre.match('(a+)+$', 'a' * 60 + 'b')\nfound(True)",
+        everywhere(timeout()),
+        Shown("outlives", 1500),
+        limits=_SHORT,
+    ),
+    Program(
+        "endless-shell",
+        "processes",
+        "run on in a shell that traps what it can",
+        "trap '' HUP INT QUIT TERM ABRT PIPE TSTP; while :; do :; done",
+        everywhere(timeout()),
+        Shown("outlives", 1500),
+        language="shell",
+        limits=_SHORT,
+    ),
+    Program(
+        "thread-that-does-not-end",
+        "processes",
+        "run on in a thread after its main program has ended",
+        "import threading\nthreading.Thread(target=lambda: threading.Event().wait()).start()",
+        everywhere(timeout()),
+        Shown("outlives", 1500),
+        limits=_SHORT,
+    ),
+    Program(
+        "exit-handler-that-does-not-end",
+        "processes",
+        "run on in an exit handler",
+        "import atexit, threading\natexit.register(threading.Event().wait)",
+        everywhere(timeout()),
+        Shown("outlives", 1500),
+        limits=_SHORT,
+    ),
+    Program(
+        "stops-itself",
+        "processes",
+        "keep its slot by stopping itself",
+        "import signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+        everywhere(timeout()),
+        Shown("outlives", 1500),
+        limits=_SHORT,
+    ),
+    Program(
+        "kills-everything",
+        "processes",
+        "kill every process that it can name at once",
+        "os.kill(-1, 9)\nfound(True)",
+        denied("ESRCH", t1="EPERM"),
+        Shown("touches", spare_uid=False),
+    ),
+    Program(
+        "kills-its-parent",
+        "processes",
+        "kill the process that watches it and go on alone",
+        """
+import signal, time
+before = os.getppid()
+for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGKILL): os.kill(before, number)
+deadline = time.monotonic() + 0.5
+while os.getppid() == before and time.monotonic() < deadline: time.sleep(0.01)
+found(os.getppid() != before)
+""",
+        everywhere(stopped("NOTHING"), t1=stopped("DENIED EPERM")),
+    ),
+    Program(
+        "better-priority",
+        "processes",
+        "take a better priority than others",
+        "os.nice(-10)\nfound(True)",
+        denied("EPERM|EACCES"),
+        Shown(root_only=True),
+    ),
+    Program(
+        "real-time-priority",
+        "processes",
+        "take the processor from everybody by a real-time priority",
+        "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\nfound(True)",
+        denied("EPERM"),
+        Shown(root_only=True),
+    ),
+    Program(
+        "real-time-disk",
+        "processes",
+        "take the disk from everybody by a real-time class",
+        "system('ioprio_set', 1, 0, 1 << 13)\nfound(True)",
+        denied("EPERM"),
+        Shown(root_only=True),
+    ),
+    Program(
+        "more-processor-than-its-share",
+        "processes",
+        "use more processor time than its share, with many processes",
+        """
+import time
+try: os.sched_setaffinity(0, range(os.cpu_count()))
+except OSError: pass
+for _ in range(4):
+    if os.fork() == 0:
+        while True: pass
+while True: pass
+""",
+        everywhere(
+            Expect(
+                Outcome.TIMEOUT,
+                check=lambda verdict: verdict.usage.cpu_us < verdict.usage.wall_us * 1.3 + 150_000,
+            )
+        ),
+        NotShown("how much it gets depends on what else the machine does"),
+        limits={"timeout_ms": 1500},
+    ),
+    Program(
+        "binds-itself-to-all-processors",
+        "processes",
+        "undo the binding to its processors where that is what shares them out",
+        """
+os.sched_setaffinity(0, range(os.cpu_count()))
+found(True)
+""",
+        everywhere(
+            escapes("it may run on any processor: there the quota of its control group shares them out"),
+            t2_minus=stopped("DENIED EPERM"),
+            t1=stopped("DENIED EPERM"),
+        ),
+    ),
+    Program(
+        "raises-its-limits",
+        "processes",
+        "raise a limit that was set for it",
+        """
+import resource
+for name in ("NOFILE", "CORE", "FSIZE"):
+    number = getattr(resource, "RLIMIT_" + name)
+    hard = resource.getrlimit(number)[1]
+    call("setrlimit", number, (ctypes.c_ulong * 2)(hard + 1, hard + 1))
+found(True)
+""",
+        denied("EPERM"),
+        Shown(root_only=True),
+    ),
+    Program(
+        "spared-when-memory-ends",
+        "processes",
+        "make the kernel kill others first when the host's memory ends",
+        "open('/proc/self/oom_score_adj', 'w').write('-1000')\nfound(True)",
+        denied("EACCES|EROFS|EPERM"),
+        Shown(root_only=True),
+    ),
+    Program(
+        "outlives-its-parents-death",
+        "processes",
+        "cut the tie by which it dies with the isolation program",
+        """
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+libc.prctl(PR_SET_PDEATHSIG, 0); libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        import time
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+end("LEFT ONE", 0)
+""",
+        everywhere(ends("LEFT ONE\n")),
+        Shown("leaves"),
     ),
 )

@@ -178,19 +178,7 @@ class Effects:
             made = claim
 
             def place(index: int, time_us: int) -> tuple[Change, ...]:
-                row = OpenIntent(
-                    id=intent_id(context.tenant_id, index),
-                    tenant_id=context.tenant_id,
-                    intent_index=index,
-                    operation=bound.name,
-                    server_id=self.server_id,
-                    lease_until_us=time_us + self.lease_us,
-                    fence=1,
-                    idempotency_id=None if made is None else made.id,
-                    user_id=context.user_id,
-                )
-                opened = placed(row, Operation.CREATE, 0)
-                return (opened,) if made is None else (opened, made.opened(call, index, call.resource))
+                return self._opened(call, made, index, time_us)
 
             return Entrant(
                 kind=Kind.INTENT,
@@ -217,6 +205,23 @@ class Effects:
             resource=call.resource,
         )
         return result.value, ticket
+
+    def _opened(self, call: Call, claim: Claim | None, index: int, time_us: int) -> tuple[Change, ...]:
+        """The rows that stand beside an intent's entry until it is settled."""
+        context = call.known
+        row = OpenIntent(
+            id=intent_id(context.tenant_id, index),
+            tenant_id=context.tenant_id,
+            intent_index=index,
+            operation=call.operation.name,
+            server_id=self.server_id,
+            lease_until_us=time_us + self.lease_us,
+            fence=1,
+            idempotency_id=None if claim is None else claim.id,
+            user_id=context.user_id,
+        )
+        opened = placed(row, Operation.CREATE, 0)
+        return (opened,) if claim is None else (opened, claim.opened(call, index, call.resource))
 
     @staticmethod
     def _give_back(outside: Outside[Any, Any, Any, Any], prepared: list[Any]) -> None:
