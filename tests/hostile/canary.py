@@ -18,6 +18,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class Canary:
         self._process = subprocess.Popen(
             [f"secret-{self.secret}", "600"], executable="/bin/sleep", env={"SECRET": self.secret}
         )
+        while _read(f"/proc/{self._process.pid}/comm") != "sleep\n":
+            time.sleep(0.001)  # `Popen` returns while the kernel still puts the new program in place
         self._sockets = {
             "port": _listener("127.0.0.1"),
             "any_port": _listener("0.0.0.0"),
@@ -185,10 +188,15 @@ class Canary:
         ]
         for name, listener in (*self._sockets.items(), *self._unix.items()):
             try:
-                reached = listener.recv(64) if name == "udp_port" else listener.accept()[0].close()
+                if name == "udp_port":
+                    reached = f"{listener.recv(64)!r}"
+                else:
+                    connection, _ = listener.accept()
+                    connection.close()
+                    reached = "a connection"
             except BlockingIOError:
                 continue
-            found.append(f"somebody reached the host's socket {name} ({reached!r})")
+            found.append(f"somebody reached the host's socket {name} ({reached})")
         if _libc.msgrcv(self._queue, ctypes.create_string_buffer(64), 8, 0, _NO_WAIT) >= 0:
             found.append("a message came into the host's queue")
         found += self.left_files()

@@ -108,6 +108,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(server: Served) -> N
         )
         text = heard(one)
     assert text.startswith(b"HTTP/1.1 413")
+    assert b'"too_large"' in text
     assert b"http.max_body_bytes" in text
 
 

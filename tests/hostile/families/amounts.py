@@ -225,7 +225,7 @@ DISK = (
         "sparse-terabyte",
         "disk",
         "make a file that says it is a terabyte long",
-        "os.truncate(open('x', 'wb').fileno(), 1 << 40)\nfound(True)",
+        "open('x', 'wb').close(); os.truncate('x', 1 << 40)\nfound(True)",
         denied("EFBIG"),
     ),
     Program(
@@ -282,7 +282,7 @@ OUTPUT = (
         "output",
         "fill the server with output of many processes, a byte at a time",
         "for _ in range(3): os.fork()\nwhile True: os.write(1, b'x')",
-        everywhere(Expect(Outcome.TIMEOUT, "x{1,65536}(?:" + _CUT + ")?")),
+        everywhere(Expect(Outcome.TIMEOUT, "x{1,16384}(?:" + _CUT.replace("65536", "16384") + ")?", truncated=None)),
         Shown("output", 70_000),
         limits={"timeout_ms": 1500, "output_bytes": 1 << 14},
     ),
@@ -336,8 +336,7 @@ try: os.write(0, b"x")
 except OSError: found(False)
 found(True)
 """,
-        everywhere(stopped("NOTHING")),
-        Shown(),
+        everywhere(stopped("NOTHING|DENIED EPERM")),
         stdin=b"given by the caller",
     ),
 )

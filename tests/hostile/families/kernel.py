@@ -108,14 +108,14 @@ NAMESPACES = (
     _space(
         "map-its-user",
         "change which user of the host it is",
-        "open('/proc/self/uid_map', 'w').write('0 0 4294967295')\nfound(True)",
+        "os.write(os.open('/proc/self/uid_map', os.O_WRONLY), b'0 0 4294967295')\nfound(True)",
         denied("EPERM|EACCES|EROFS"),
         bare=NotShown("a map is written once, by whoever made the namespace; without one there is nothing to write"),
     ),
     _space(
         "lift-the-limit-on-namespaces",
         "allow namespaces again",
-        "open('/proc/sys/user/max_user_namespaces', 'w').write('100')\nfound(True)",
+        "os.write(os.open('/proc/sys/user/max_user_namespaces', os.O_WRONLY), b'100')\nfound(True)",
         denied("EROFS|EACCES|EPERM"),
         bare=NotShown("it would change a setting of the machine"),
     ),
@@ -364,7 +364,7 @@ def _right(name: str, aim: str, source: str, expect: Expectations = _REFUSED, **
 
 
 RIGHTS = (
-    _right("become-root", "become root", "os.setuid(0)\nfound(True)", bare=_ROOT),
+    _right("become-root", "become root", "os.setuid(0)\nfound(True)", denied("EPERM|EINVAL"), bare=_ROOT),
     _right(
         "become-another",
         "become another user",
@@ -372,7 +372,7 @@ RIGHTS = (
         denied("EPERM|EINVAL"),
         bare=_ROOT,
     ),
-    _right("join-a-group", "join a group", "os.setgroups([0])\nfound(True)", bare=_ROOT),
+    _right("join-a-group", "join a group", "os.setgroups([0])\nfound(True)", denied("EPERM|EINVAL"), bare=_ROOT),
     _right(
         "take-capabilities",
         "take capabilities",
@@ -507,8 +507,8 @@ LEAKS = (
     _leak(
         "core-pattern",
         "have the kernel start a program on the host when something crashes",
-        "text = open('/proc/sys/kernel/core_pattern').read()\n"
-        "open('/proc/sys/kernel/core_pattern', 'w').write(text)\nfound(True)",
+        "text = open('/proc/sys/kernel/core_pattern', 'rb').read()\n"
+        "os.write(os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY), text)\nfound(True)",
         denied("EROFS|EACCES|EPERM"),
         bare=_ROOT,
     ),
@@ -535,6 +535,7 @@ for folder, _, names in os.walk("/proc/sys"):
     for name in names:
         try: os.close(os.open(f"{folder}/{name}", os.O_WRONLY)); opened.append(f"{folder}/{name}")
         except OSError: pass
+print(*opened[:5], file=sys.stderr)
 found(opened)
 """,
         nothing(),
@@ -593,7 +594,7 @@ found(reached)
     _leak(
         "login-identity",
         "learn or change as whom the host has logged it in",
-        "open('/proc/self/loginuid', 'w').write('0')\nfound(True)",
+        "os.write(os.open('/proc/self/loginuid', os.O_WRONLY), b'0')\nfound(True)",
         denied("EPERM|EACCES|EROFS|ENOENT|EINVAL"),
         bare=NotShown("the kernel counts it for the whole session of whoever runs the tests"),
     ),

@@ -133,7 +133,7 @@ TRUSTED = (
     _row(
         "surrogates-in-output",
         "break our code by text that cannot be encoded",
-        "print('\\udcff')",
+        "print('\\ud800')",
         everywhere(_FAILED),
         bare=Shown("exits", 1),
     ),
@@ -162,15 +162,6 @@ TRUSTED = (
         "    seen.append(frame.f_code.co_filename); return trace\nsys.settrace(trace); sys.setprofile(trace)\n"
         "frame = sys._getframe()\nnames = set()\nwhile frame: names.update(frame.f_locals); frame = frame.f_back\n"
         "print(any('status' == n or 'secret' in n for n in names))",
-        everywhere(ends("False\n")),
-    ),
-    _row(
-        "frames-of-our-code",
-        "find descriptors or secrets in the frames of the code that started it",
-        "import gc, json, sys\nframe = sys._getframe(); told = []\n"
-        "while frame: told.append(repr({k: v for k, v in frame.f_locals.items() if not k.startswith('__')})); frame = frame.f_back\n"
-        "text = ' '.join(told) + repr([d for d in gc.get_objects() if isinstance(d, dict) and 'rlimits' in d])\n"
-        "print(any(w in text.lower() for w in ('password', 'api_key', 'thane.db', 'token')))",
         everywhere(ends("False\n")),
     ),
     _row(
