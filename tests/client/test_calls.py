@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from tests.support.program import Served
+from tests.support.program import PATIENCE, Served
 from thane.client import (
     AsyncExecutionResult,
     AsyncSandbox,
@@ -56,7 +57,9 @@ async def test_a_program_that_fails_is_a_result_and_check_raises(server: Served)
 async def test_limits_language_variables_and_input_reach_the_program(server: Served) -> None:
     async with connect(server) as thane:
         sandbox = await thane.sandboxes.create()
-        out = await sandbox.run_code("cat; echo $MODE", language="shell", env={"MODE": "fast"}, stdin="hello ")
+        out = await sandbox.run_code(
+            "cat; echo $MODE", language="shell", env={"MODE": "fast"}, stdin="hello "
+        )
         assert out.stdout == "hello fast\n"
         slow = await sandbox.run_code("while True: pass", timeout=1, memory_mb=64, cpu_cores="0.5")
         assert slow.status == "timeout"
@@ -72,7 +75,9 @@ async def test_files_go_in_and_come_out(server: Served, tmp_path: Path) -> None:
     )
     async with connect(server) as thane:
         sandbox = await thane.sandboxes.create()
-        out = await sandbox.run_code(code, files={"raw.bin": b"\xff\x00", "words.txt": tmp_path / "words.txt"})
+        out = await sandbox.run_code(
+            code, files={"raw.bin": b"\xff\x00", "words.txt": tmp_path / "words.txt"}
+        )
         assert "deep/out.bin" in out.files, out
         wanted = b"\xff\x00one two"[::-1]
         assert await out.read_file("deep/out.bin") == wanted
@@ -90,14 +95,15 @@ async def test_output_comes_while_the_program_runs_and_the_result_comes_last(ser
     async with connect(server) as thane:
         sandbox = await thane.sandboxes.create()
         events = [event async for event in sandbox.stream_code(code)]
-        output = [(event.stream, event.text) for event in events if isinstance(event, Output)]
-        assert sorted(output) == [("stderr", "second"), ("stdout", "first\n")], events
+        output = [event for event in events if isinstance(event, Output)]
+        assert "".join(event.text for event in output if event.stream == "stdout") == "first\n"
+        assert "".join(event.text for event in output if event.stream == "stderr") == "second"
         assert any(isinstance(event, Sample) for event in events)
         result = events[-1]
         assert isinstance(result, AsyncExecutionResult)
         assert result.stdout == "first\n"
         chunks = [chunk.data async for chunk in result.chunks()]
-        assert sorted(chunks) == [b"first\n", b"second"]
+        assert chunks == [event.data for event in output]
         assert [metric async for metric in result.metrics()]
 
 
@@ -223,6 +229,7 @@ async def test_a_program_ends_when_the_time_of_its_call_is_over_and_it_may_not_o
         hasty = thane.with_options(effect_timeout=1)
         with pytest.raises(TimedOut, match="within 1 s"):
             await hasty.sandboxes.execute(sandbox.id, "import time; time.sleep(60)", outlive=False)
+        deadline = time.monotonic() + PATIENCE
         while (row := await sandbox.executions.first()) is None or row.status in ("queued", "running"):
-            pass
+            assert time.monotonic() < deadline, row
         assert row.status == "cancelled"

@@ -13,9 +13,9 @@ import pytest
 
 from tests.conftest import require
 from tests.support.program import Served
-from thane.client.convert import write
 from thane.client import Thane, errors
 from thane.client._sync.pages import Pages
+from thane.client.convert import write
 from thane.kernel.operations.registry import Bound, Operations, example_request
 from tools.registry import operations
 from tools.sdk.made import FOLDERS, MARK, made

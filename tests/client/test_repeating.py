@@ -83,7 +83,9 @@ async def test_what_may_not_be_repeated_is_not(server: Served, proxy: Proxy) -> 
         with pytest.raises(HungUp):
             await sandbox.run_code("print(1)", outlive=False)
         assert proxy.connections == before + 1
-        proxy.plans += [answers("400 Bad", "content-type: application/json", body=problem("x", retryable=False))]
+        proxy.plans += [
+            answers("400 Bad", "content-type: application/json", body=problem("x", retryable=False))
+        ]
         with pytest.raises(errors.ApiError) as refusal:
             await thane.with_options(retries=9).sandboxes.execute(sandbox.id, "print(1)", outlive=False)
         assert (refusal.value.code, proxy.connections) == ("x", before + 2)

@@ -49,7 +49,9 @@ def refusal(error: errors.NotFound) -> None:
     reveal_type(error.hint)  # is: str
     reveal_type(error.errors)  # is: tuple[Fault, ...]
 """
-_SAID = re.compile(r"^(\w+\.py):(\d+): (?:note: Revealed type is \"(.*)\"|error: .*\[([\w-]+)\])$", re.MULTILINE)
+_SAID = re.compile(
+    r"^(\w+\.py):(\d+): (?:note: Revealed type is \"(.*)\"|error: .*\[([\w-]+)\])$", re.MULTILINE
+)
 _MODULES = re.compile(r"\b(?:\w+\.)+(?=\w)")
 
 
@@ -58,7 +60,12 @@ def test_mypy_answers_as_the_comments_say(tmp_path: Path) -> None:
     texts = {"awaited.py": SNIPPET, "plain.py": twin(SNIPPET)}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache" / "sdk")]
+    settings = [
+        "--config-file",
+        str(ROOT / "pyproject.toml"),
+        "--cache-dir",
+        str(ROOT / ".mypy_cache" / "sdk"),
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *settings, "--hide-error-context", *texts],
         cwd=tmp_path,

@@ -100,7 +100,9 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     scopes: Annotated[
         list[str], msgspec.Meta(max_length=64, description="Permissions; none: all of yours")
     ] = []
-    expires_at: datetime | None = None
+    expires_at: Annotated[
+        datetime | None, msgspec.Meta(description="When it stops opening anything; none: never")
+    ] = None
 
 
 @operation(
@@ -209,7 +211,7 @@ async def create_setup_link(accounts: AccountsService, unit: Unit, request: Crea
 
 
 class UseSetupLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    token: str
+    token: Annotated[str, msgspec.Meta(description="What the link ends with")]
 
 
 async def _whose(accounts: AccountsService, request: UseSetupLink) -> Identified:

@@ -40,6 +40,7 @@ class AsyncSandboxes:
 
         It is only a record until the first execution starts its process.
 
+        `name`: A name to know it by
         `language`: What runs the code
         `metadata`: Anything of yours
         """

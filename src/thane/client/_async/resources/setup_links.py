@@ -22,5 +22,8 @@ class AsyncSetupLinks:
         return await self._core.call(ops.CREATE, SetupToken, {}, given())
 
     async def use(self, token: str) -> IssuedKey:
-        """Turn a set-up link into an owner's API key. It works once."""
+        """Turn a set-up link into an owner's API key. It works once.
+
+        `token`: What the link ends with
+        """
         return await self._core.call(ops.USE, IssuedKey, {"token": token}, given())

@@ -22,5 +22,8 @@ class SetupLinks:
         return self._core.call(ops.CREATE, SetupToken, {}, given())
 
     def use(self, token: str) -> IssuedKey:
-        """Turn a set-up link into an owner's API key. It works once."""
+        """Turn a set-up link into an owner's API key. It works once.
+
+        `token`: What the link ends with
+        """
         return self._core.call(ops.USE, IssuedKey, {"token": token}, given())
