@@ -127,8 +127,9 @@ async def test_what_is_done_in_a_run_belongs_to_it_and_it_is_finished(server: Se
         ended = await run.refresh()
         assert (ended.status, ended.outcome, ended.purpose) == ("finished", "completed", "monthly report")
         assert {e.id async for e in run.executions()} == {inside.id, again.id}
-        other = thane.with_options(run_id=(await thane.runs.create()).id)
-        assert (await other.sandboxes.get(sandbox.id)).id == sandbox.id
+        explicit = await thane.runs.create()
+        thread = thane.with_options(run_id=explicit.id)
+        assert (await thread.sandboxes.execute(sandbox.id, "1")).run_id == explicit.id
 
 
 async def test_a_run_says_what_left_its_block_or_what_it_was_told(server: Served) -> None:
@@ -211,6 +212,17 @@ async def test_nobody_at_the_address_is_said_with_the_next_step(tmp_path: Path) 
         async with AsyncThane(url, "k", retries=1) as thane:
             with pytest.raises(Unreached, match="thane serve"):
                 await thane.users.current()
+
+
+async def test_a_project_is_named_with_each_call(server: Served) -> None:
+    async with connect(server) as thane:
+        project = await thane.projects.list().first()
+        assert project is not None
+        inside = thane.with_options(project_id=project.id)
+        assert (await inside.sandboxes.create()).project_id == project.id
+        outside = thane.with_options(project_id="prj_00000000000070008000000000000000")
+        with pytest.raises(errors.ApiError, match="prj_0000"):
+            await outside.sandboxes.create()
 
 
 async def test_a_client_that_is_closed_says_so(server: Served) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 
+import thane
 from thane.kernel.errors import ThaneError, tree
 from tools.sdk.kinds import docstring, home_of
 
@@ -18,6 +21,8 @@ def error_of(
     kind = _KNOWN.get(str(problem.get("code") or ""), ApiError)
     return kind(status, problem, request_id, retry_after)
 '''
+# What is run and not imported.
+PROGRAMS = ("thane.__main__", "thane.isolation")
 BASES = (
     "ApiError",
     "ConnectionLost",
@@ -33,7 +38,13 @@ BASES = (
 
 
 def classes() -> list[type[ThaneError]]:
-    """Every error of the program, each after the one that it is a kind of."""
+    """Every error of the program, each after the one that it is a kind of.
+
+    Everything is imported first, so that it does not matter what was before.
+    """
+    for module in pkgutil.walk_packages(thane.__path__, "thane."):
+        if not module.name.startswith(PROGRAMS):
+            importlib.import_module(module.name)
     found = [cls for cls in tree().values() if cls.__module__.startswith("thane.")]
     return sorted(found, key=lambda cls: (len(cls.__mro__), cls.code))
 

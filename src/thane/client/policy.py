@@ -24,9 +24,16 @@ class Options:
     effect_timeout: float = 3900.0
     retries: int = 4
     run_id: str | None = None
+    project_id: str | None = None
 
     def but(
-        self, timeout: float | None, effect_timeout: float | None, retries: int | None, run_id: str | None
+        self,
+        *,
+        timeout: float | None = None,
+        effect_timeout: float | None = None,
+        retries: int | None = None,
+        run_id: str | None = None,
+        project_id: str | None = None,
     ) -> Options:
         """These with some changed; ValueError for what makes no sense."""
         made = replace(
@@ -35,6 +42,7 @@ class Options:
             effect_timeout=self.effect_timeout if effect_timeout is None else effect_timeout,
             retries=self.retries if retries is None else retries,
             run_id=self.run_id if run_id is None else run_id,
+            project_id=self.project_id if project_id is None else project_id,
         )
         if made.timeout <= 0 or made.effect_timeout <= 0 or made.retries < 0:
             raise ValueError("timeouts are seconds above 0, and retries is 0 or more")

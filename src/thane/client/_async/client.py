@@ -33,7 +33,8 @@ class AsyncThane(AsyncResources):
 
     `timeout` is the most seconds that a call takes, its repetitions included;
     `effect_timeout` is that of calls that run programs. A call that may be repeated without
-    doing anything twice is repeated up to `retries` times.
+    doing anything twice is repeated up to `retries` times. `project_id` is the project that calls
+    belong to; without it, the key's own.
     """
 
     def __init__(
@@ -44,10 +45,13 @@ class AsyncThane(AsyncResources):
         timeout: float | None = None,
         effect_timeout: float | None = None,
         retries: int | None = None,
+        project_id: str | None = None,
     ) -> None:
         address = address_of(url or os.environ.get("THANE_URL") or DEFAULT_URL)
         found = key or os.environ.get("THANE_API_KEY") or None
-        options = Options().but(timeout, effect_timeout, retries, None)
+        options = Options().but(
+            timeout=timeout, effect_timeout=effect_timeout, retries=retries, project_id=project_id
+        )
         super().__init__(AsyncCore(AsyncHttp(address), found, options))
 
     def with_options(
@@ -57,6 +61,7 @@ class AsyncThane(AsyncResources):
         effect_timeout: float | None = None,
         retries: int | None = None,
         run_id: str | None = None,
+        project_id: str | None = None,
     ) -> AsyncThane:
         """The same server, key and connections with some options changed; close only one of them.
 
@@ -64,7 +69,13 @@ class AsyncThane(AsyncResources):
         `with thane.run(…)`.
         """
         made = AsyncThane.__new__(AsyncThane)
-        options = self._core.options.but(timeout, effect_timeout, retries, run_id)
+        options = self._core.options.but(
+            timeout=timeout,
+            effect_timeout=effect_timeout,
+            retries=retries,
+            run_id=run_id,
+            project_id=project_id,
+        )
         AsyncResources.__init__(made, self._core.but(options))
         return made
 

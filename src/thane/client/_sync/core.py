@@ -102,6 +102,8 @@ class Core:
         run_id = opened.current(self.http) or self.options.run_id
         if run_id is not None:
             made["thane-run"] = run_id
+        if self.options.project_id is not None:
+            made["thane-project"] = self.options.project_id
         if key is not None:
             made["idempotency-key"] = key
         if if_match is not None:

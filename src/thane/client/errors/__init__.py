@@ -63,6 +63,7 @@ from thane.client.errors.common import (
     Unauthorized,
     Unavailable,
 )
+from thane.client.errors.projects import ProjectInactive, ProjectUnknown
 from thane.client.errors.runs import RunFinished, RunUnknown
 from thane.client.errors.sandboxes import (
     ExecutionNotFound,
@@ -130,6 +131,8 @@ __all__ = [
     "PortInUse",
     "PreconditionFailed",
     "ProgramFailed",
+    "ProjectInactive",
+    "ProjectUnknown",
     "ProofInvalid",
     "QueryFailed",
     "RateLimited",
@@ -207,6 +210,8 @@ _KNOWN: dict[str, type[ApiError]] = {
         LimitsOutOfRange,
         MigrationFailed,
         NoteInvalid,
+        ProjectInactive,
+        ProjectUnknown,
         ProofInvalid,
         QueryFailed,
         RunFinished,

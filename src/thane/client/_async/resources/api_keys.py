@@ -30,7 +30,7 @@ class AsyncApiKeys:
 
         `name`: A name to know it by
         `scopes`: Permissions; none: all of yours
-        `expires_at`: When it stops opening anything; none: never
+        `expires_at`: When it stops opening anything, with its zone: 2027-01-01T00:00:00Z
         """
         return await self._core.call(
             ops.CREATE, IssuedKey, {}, given(name=name, scopes=scopes, expires_at=expires_at)
