@@ -41,6 +41,7 @@ from thane.client.errors.common import (
     Malformed,
     MethodNotAllowed,
     MigrationFailed,
+    NobodyAnswers,
     NotAcceptable,
     NoteInvalid,
     NotFound,
@@ -124,6 +125,7 @@ __all__ = [
     "Malformed",
     "MethodNotAllowed",
     "MigrationFailed",
+    "NobodyAnswers",
     "NotAcceptable",
     "NotFound",
     "NoteInvalid",
@@ -225,6 +227,7 @@ _KNOWN: dict[str, type[ApiError]] = {
         TransactionFailed,
         LedgerBehind,
         LedgerForked,
+        NobodyAnswers,
         StorageFull,
     )
 }

@@ -314,6 +314,12 @@ class LedgerForked(Corrupt):
     code = "ledger_forked"
 
 
+class NobodyAnswers(ConnectionFailed):
+    """No connection was made, so nothing of the request was sent: it may be sent again, whatever it is."""
+
+    code = "nobody_answers"
+
+
 class StorageFull(TransactionFailed):
     """Disk full."""
 
