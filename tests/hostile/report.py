@@ -59,9 +59,10 @@ def _by_design() -> list[str]:
 
 
 def _who(defect: Defect) -> str:
+    where = " where nothing can be mounted" if defect.without_mounts else ""
     if defect.as_root and defect.as_user:
-        return ""
-    return " as root" if defect.as_root else " as an ordinary user"
+        return where
+    return (" as root" if defect.as_root else " as an ordinary user") + where
 
 
 def _defects() -> list[str]:

@@ -17,7 +17,7 @@ from tests.store.test_batches import whole
 from tests.store.world import World, make_keys
 from thane.adapters.sqlite import SqliteEngine
 from thane.adapters.sqlite.connection import WAL_KEPT_BYTES
-from thane.kernel.errors import ConnectionFailed, DatabaseError, StorageFull, TransactionFailed
+from thane.kernel.errors import ConnectionFailed, Corrupt, DatabaseError, StorageFull, TransactionFailed
 from thane.kernel.records import Order, Predicate, Unit, schema_of
 
 PRAGMAS = {
@@ -137,6 +137,13 @@ async def test_a_store_can_be_read_beside_its_owner(home: World) -> None:
     with pytest.raises(TypeError, match="read-only"):
         await beside.change(box, number=2)
     await engine.close()
+
+
+async def test_text_that_is_no_text_is_damage(home: World) -> None:
+    engine = engine_of(home)
+    for inline in (True, False):
+        with pytest.raises(Corrupt, match="damaged"):
+            await engine._reader.rows("SELECT CAST(x'ff' AS TEXT)", (), "none", "list", inline=inline)
 
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

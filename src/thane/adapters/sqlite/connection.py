@@ -127,9 +127,9 @@ def opening_failed(path: Path, error: apsw.Error) -> DatabaseError:
     return _general(error, f"{path}: {error}")
 
 
-def query_failed(error: apsw.Error) -> DatabaseError | Unavailable | Invalid:
-    """What an error while reading means."""
-    if isinstance(error, apsw.CorruptError):
+def query_failed(error: apsw.Error | UnicodeDecodeError) -> DatabaseError | Unavailable | Invalid:
+    """What an error while reading means. Text that is not UTF-8 was not written by us."""
+    if isinstance(error, (apsw.CorruptError, UnicodeDecodeError)):
         return Corrupt(f"the store is damaged: {error}")
     if isinstance(error, apsw.BusyError):
         return Unavailable("another program holds the store's lock", retry_after=1)

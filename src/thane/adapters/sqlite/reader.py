@@ -65,7 +65,7 @@ class Reader:
                 except (apsw.InterruptError, apsw.BusyError):
                     self.sent_to_pool += 1
             return await self.pooled(lambda connection: connection.execute(sql, args).fetchall())
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise query_failed(error) from error
         finally:
             if self._observe is not None:
@@ -89,7 +89,7 @@ class Reader:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise query_failed(error) from error
 
     def close(self) -> None:
