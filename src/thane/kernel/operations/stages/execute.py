@@ -61,6 +61,8 @@ class Execute:
             return await run(unit, call.request)
 
         value = await self._records.read(call.known, handler)
+        if bound.streams:
+            return Reply(status=bound.status, body=b"", resource=call.resource, value=value)
         body, _ = answer(bound, value)
         return Reply(
             status=bound.status,
