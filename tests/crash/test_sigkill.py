@@ -63,7 +63,8 @@ def test_after_a_crash_everything_agrees_and_nothing_is_missing(
         found = problems(data, lines_of(journal) if journal.exists() else ())
         assert not found, shown(found)
     assert server.stop() == 0
-    found, _ = projections_of_a_rebuild(data, tmp_path / "copy")
+    found, projections = projections_of_a_rebuild(data, tmp_path / "copy")
+    assert projections, "there is at least the audit trail"
     assert not found, shown(found)
 
 

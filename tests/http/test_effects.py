@@ -89,9 +89,11 @@ def test_a_stream_brings_output_as_it_comes_and_then_the_result(server: Served, 
     assert b"content-type: text/event-stream" in text.lower()
     stripped = b"\r\n".join(line for line in text.split(b"\r\n"))
     events = events_of(stripped.decode().replace("\r\n", "\n"))
-    output = [(e["stream"], base64.b64decode(e["data"])) for name, e in events if name == "output"]
-    assert output == [("stdout", b"first\n"), ("stderr", b"second")]
-    assert [e["seq"] for name, e in events if name == "output"] == [0, 1]
+    output = [e for name, e in events if name == "output"]
+    for stream, whole in (("stdout", b"first\n"), ("stderr", b"second")):
+        assert b"".join(base64.b64decode(e["data"]) for e in output if e["stream"] == stream) == whole
+    assert [e["seq"] for e in output] == list(range(len(output)))
+    assert output[-1]["stream"] == "stderr"
     name, result = events[-1]
     assert (name, result["status"], result["output"]["stdout"]) == ("result", "completed", "first\n")
     assert result["ledger"]["index"] > result["ledger"]["intent_index"]

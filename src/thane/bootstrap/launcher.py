@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # A command that finds the folder locked by one that is just ending waits this long for its socket.
 PATIENCE_SECONDS = 5.0
+# What outlasts the drain time is ended, and may take so long to be settled and answered before it is cut off.
+ANSWER_SECONDS = 5
 
 
 class ProgramLauncher:
@@ -56,7 +58,7 @@ class ProgramLauncher:
         def server() -> Behind:
             from thane.interfaces.http.server import HttpServer
 
-            return HttpServer(app, drain_seconds=drain)
+            return HttpServer(app, drain_seconds=drain + ANSWER_SECONDS)
 
         door = Door(folder.socket, server)
         try:
@@ -64,8 +66,7 @@ class ProgramLauncher:
             door.open()
             yield InProcess(app)
         finally:
-            await door.close()
-            await system.stop()
+            await _ended(system, door.close(), drain)
 
     async def _owned(self, folder: DataFolder, loaded: Loaded) -> System | None:
         """A started system that owns the folder; None if another process does and answers."""
@@ -105,7 +106,8 @@ class ProgramLauncher:
         folder = data_folder(data, loaded.settings)
         system = System(loaded.settings, folder, role="server")
         await system.start()
-        server = HttpServer(system.app, drain_seconds=loaded.settings.http.drain_timeout_secs)
+        drain = loaded.settings.http.drain_timeout_secs
+        server = HttpServer(system.app, drain_seconds=drain + ANSWER_SECONDS)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -122,8 +124,7 @@ class ProgramLauncher:
             )
             await stop.wait()
         finally:
-            await server.stop()
-            await system.stop()
+            await _ended(system, server.stop(), drain)
 
     def operations(self) -> Operations:
         with TemporaryDirectory() as scratch:
@@ -142,3 +143,11 @@ class ProgramLauncher:
         configure(level=level, style=loaded.settings.log.format, scrub=Scrubber(loaded.secrets()))
         for setting in idle(loaded.settings):
             log.warning("%s", setting)
+
+
+async def _ended(system: System, hang_up: Coroutine[Any, Any, None], drain: int) -> None:
+    """Take no more, let what was begun end, end what does not, and answer all of it; then stop."""
+    try:
+        await asyncio.gather(hang_up, system.pipeline.close(drain))
+    finally:
+        await system.stop()

@@ -70,6 +70,7 @@ from thane.kernel.operations.reconciler import Reconciler
 from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.isolation import Tier, TierReport
 from thane.kernel.ports.passthrough import NoBudgets
+from thane.kernel.ports.rules import AllOf
 from thane.kernel.records import Records, Registry, schema_of
 from thane.kernel.records.engine import Engine
 from thane.kernel.records.keys import SubjectRing
@@ -244,7 +245,7 @@ class System:
         self.pipeline = Pipeline(
             self.records,
             self.operations,
-            Ports(identity=self.accounts, observer=self._meters, rules=self.runs),
+            Ports(identity=self.accounts, observer=self._meters, rules=AllOf(self.projects, self.runs)),
             clock=self.clock,
             ids=self.ids,
             spool=self.folder.spool,

@@ -107,7 +107,12 @@ class SqliteEngine:
         if self._shrinking is not None:
             await self._shrinking
         self._reader.close()
-        self._writer.connection.close()
+        try:
+            self._writer.connection.close()
+        except apsw.Error as error:
+            # The last one out copies the log back; where the disk refuses, the next one in reads it.
+            log.warning("the write-ahead log could not be copied back: %s", error)
+            self._writer.connection.close(True)
 
     # -- schema ---------------------------------------------------------------------------
 

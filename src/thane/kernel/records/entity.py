@@ -173,7 +173,7 @@ def entity(
         schema.check()
         for name in names:
             setattr(made, name, Column(table, name, vars(made)[name]))
-        made.__schema__ = schema  # type: ignore[attr-defined]
+        made.__schema__ = schema
         return typing.cast("type[E]", made)
 
     return decorate

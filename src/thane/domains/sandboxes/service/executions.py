@@ -155,10 +155,10 @@ class ExecutionsService:
         )
         reservation = await self._budgets.reserve(unit, most, "sandboxes.execute")
         execution_id = unit.new_id(Execution)
-        runs_now = self._slots.take_now(execution_id)
         if sandbox.status is SandboxStatus.CREATED:
             await unit.update(sandbox, status=SandboxStatus.RUNNING, started_at=unit.now)
         user_id = context.user_id or sandbox.user_id
+        runs_now = self._slots.take_now(execution_id)  # given back by `release`
         unit.create(
             Execution(
                 id=execution_id,
@@ -187,6 +187,10 @@ class ExecutionsService:
             tenant_id=context.tenant_id,
         )
 
+    def release(self, intent: Intent) -> None:
+        """Give the slot back that `prepare` took: its unit was not committed, or the act has ended."""
+        self._slots.release(intent.id)
+
     async def mark_started(self, unit: Unit, execution_id: str) -> Execution:
         """queued → running, when a slot was waited for."""
         execution = await unit.get(Execution, execution_id)
@@ -206,9 +210,7 @@ class ExecutionsService:
                 try:
                     await self._slots.take(intent.id)
                 except asyncio.CancelledError:
-                    verdict = without_run(
-                        intent.id, Outcome.CANCELLED, "cancelled while it waited for a slot"
-                    )
+                    verdict = without_run(intent.id, Outcome.CANCELLED, "cancelled while it was queued")
                     return Done(verdict=verdict, stdout=b"", stderr=b"", started=False)
                 if self.started is not None:
                     await self.started(intent.tenant_id, intent.id)
@@ -252,9 +254,7 @@ class ExecutionsService:
                 intent.id, Outcome.CANCELLED, "cancelled by the caller"
             )
         if verdict is None:
-            verdict = without_run(
-                intent.id, Outcome.HOST_LOST, "the isolation program ended without a verdict"
-            )
+            verdict = without_run(intent.id, Outcome.HOST_LOST, "the isolation program gave no verdict")
         if verdict.usage.wall_us:
             end = Sample(at_us=verdict.usage.wall_us, usage=verdict.usage, memory_bytes=0)
             await progress(self._metric(samples, end, last, intent.limits))
@@ -365,7 +365,7 @@ class ExecutionsService:
             event_type="execution",
             amount=charge.billed,
             duration_ms=duration_ms,
-            metadata={"compute_units": str(bill.compute_units), "unbilled": str(charge.unbilled)},
+            metadata={"compute_units": f"{bill.compute_units:f}", "unbilled": f"{charge.unbilled:f}"},
         )
         self._meter(status.value, verdict.tier.value)
         return settled

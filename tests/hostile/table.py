@@ -1,0 +1,64 @@
+"""The table of hostile programs: every family in one tuple, and how many there are.
+
+`python -m tests.hostile.table` prints the counts per family and, per tier, how many are stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+from tests.hostile.families.amounts import DISK, MEMORY, OUTPUT
+from tests.hostile.families.files import FILES
+from tests.hostile.families.kernel import CALLS, LEAKS, MOUNTS, NAMESPACES, RIGHTS
+from tests.hostile.families.network import NETWORK
+from tests.hostile.families.others import ISOLATION, NEIGHBOURS, PROCESSES_OF_OTHERS
+from tests.hostile.families.outputs import OUTPUTS
+from tests.hostile.families.processes import PROCESSES
+from tests.hostile.families.trusted import TRUSTED
+from tests.hostile.rows import TIERS, Program, Shown
+from thane.kernel.ports.isolation import Tier
+
+TABLE: tuple[Program, ...] = (
+    *PROCESSES,
+    *MEMORY,
+    *DISK,
+    *OUTPUT,
+    *FILES,
+    *PROCESSES_OF_OTHERS,
+    *NEIGHBOURS,
+    *ISOLATION,
+    *NETWORK,
+    *NAMESPACES,
+    *MOUNTS,
+    *CALLS,
+    *RIGHTS,
+    *LEAKS,
+    *OUTPUTS,
+    *TRUSTED,
+)
+BY_NAME = {program.name: program for program in TABLE}
+FAMILIES = tuple(dict.fromkeys(program.family for program in TABLE))
+
+
+def of_family(family: str) -> list[Program]:
+    return [program for program in TABLE if program.family == family]
+
+
+def stopped(programs: list[Program], tier: Tier, *, as_root: bool = True) -> int:
+    return sum(not program.expected(tier, as_root=as_root).escapes for program in programs)
+
+
+def counts() -> str:
+    """One line per family: programs, how many are shown without a jail, how many each tier stops."""
+    lines = [f"{'family':<20}{'programs':>9}{'shown':>7}" + "".join(f"{tier:>6}" for tier in TIERS)]
+    for family in (*FAMILIES, "all"):
+        programs = of_family(family) if family != "all" else list(TABLE)
+        shown = Counter(isinstance(program.bare, Shown) for program in programs)[True]
+        figures = "".join(f"{stopped(programs, tier):>6}" for tier in TIERS)
+        lines.append(f"{family:<20}{len(programs):>9}{shown:>7}{figures}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(counts() + "\n")
