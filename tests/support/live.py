@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
 
 from wsproto import ConnectionType, WSConnection
@@ -93,6 +93,13 @@ class Sse:
         self._over = size == 0
         return not self._over
 
+    def pause(self) -> None:
+        """Take no bytes off the socket."""
+        cast("asyncio.Transport", self.writer.transport).pause_reading()
+
+    def resume(self) -> None:
+        cast("asyncio.Transport", self.writer.transport).resume_reading()
+
     async def take(self, count: int) -> list[Told]:
         """So many events after `ready`; fewer only at the end."""
         found: list[Told] = []
@@ -108,12 +115,19 @@ class Sse:
 
 @asynccontextmanager
 async def sse(
-    server: Served, *, key: str | None = "", last: str | None = None, ready: bool = True, **query: str
+    server: Served,
+    query: Mapping[str, str] | None = None,
+    /,
+    *,
+    key: str | None = "",
+    last: str | None = None,
+    **more: str,
 ) -> AsyncIterator[Sse]:
     """A watch as server-sent events, its `ready` taken. Raises Refused. `key` None sends none."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
     try:
-        lines = [f"GET /api/v1/watch?{urlencode(query)} HTTP/1.1", f"host: {server.host}:{server.port}"]
+        asked = urlencode({**(query or {}), **more})
+        lines = [f"GET /api/v1/watch?{asked} HTTP/1.1", f"host: {server.host}:{server.port}"]
         lines += [] if key is None else [f"authorization: Bearer {key or server.key}"]
         lines += [] if last is None else [f"last-event-id: {last}"]
         writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
@@ -125,11 +139,10 @@ async def sse(
                 raise Refused(status, json.loads(await reader.readexactly(length)))
         assert "text/event-stream" in head
         made = Sse(reader, writer)
-        if ready:
-            async with asyncio.timeout(BOUND):
-                first = await made.next()
-            assert first is not None
-            assert first.event == "ready"
+        async with asyncio.timeout(BOUND):
+            first = await made.next()
+        assert first is not None
+        assert first.event == "ready"
         yield made
     finally:
         writer.close()
@@ -145,6 +158,7 @@ class Ws:
         self._writer = writer
         self._connection = WSConnection(ConnectionType.CLIENT)
         self._waiting: list[Told] = []
+        self.accepted = False
         self.protocol: str | None = None
         self.closed: int | None = None
 
@@ -157,17 +171,16 @@ class Ws:
         )
         status, problem = 0, b""
         async with asyncio.timeout(BOUND):
-            while True:
+            while not self.accepted:
                 for event in await self._events():
-                    if isinstance(event, AcceptConnection):
-                        self.protocol = event.subprotocol
-                        return
                     if isinstance(event, RejectConnection):
                         status = event.status_code
                     elif isinstance(event, RejectData):
                         problem += event.data
-                    if status and (not isinstance(event, RejectConnection) or not event.has_body):
-                        raise Refused(status, json.loads(problem or b"null"))
+                        if event.body_finished:
+                            raise Refused(status, json.loads(problem))
+                if self.closed is not None:
+                    raise Refused(status, None)
 
     async def say(self, text: str) -> None:
         self._writer.write(self._connection.send(TextMessage(data=text)))
@@ -178,13 +191,7 @@ class Ws:
         while not self._waiting:
             if self.closed is not None:
                 return None
-            for event in await self._events():
-                if isinstance(event, TextMessage):
-                    message = json.loads(event.data)
-                    told = Told(message["event"], message.get("id"), message.get("data"), time.time())
-                    self._waiting.append(told)
-                elif isinstance(event, CloseConnection):
-                    self.closed = event.code
+            await self._events()
         return self._waiting.pop(0)
 
     async def take(self, count: int) -> list[Told]:
@@ -204,24 +211,37 @@ class Ws:
             self.closed = 1006
             return []
         self._connection.receive_data(data)
-        return list(self._connection.events())
+        events = list(self._connection.events())
+        for event in events:
+            if isinstance(event, AcceptConnection):
+                self.accepted, self.protocol = True, event.subprotocol
+            elif isinstance(event, TextMessage):
+                message = json.loads(event.data)
+                told = Told(message["event"], message.get("id"), message.get("data"), time.time())
+                self._waiting.append(told)
+            elif isinstance(event, CloseConnection):
+                self.closed = event.code
+        return events
 
 
 @asynccontextmanager
 async def websocket(
     server: Served,
+    query: Mapping[str, str] | None = None,
+    /,
     *,
     headers: Mapping[str, str] | None = None,
     protocols: list[str] | None = None,
     path: str = "/api/v1/watch",
-    **query: str,
+    **more: str,
 ) -> AsyncIterator[Ws]:
     """A watch over a WebSocket, with the local owner's key unless headers are given. Raises Refused."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
     try:
         given = {"Authorization": f"Bearer {server.key}"} if headers is None else headers
         made = Ws(reader, writer)
-        await made.open(f"{server.host}:{server.port}", f"{path}?{urlencode(query)}", given, protocols or [])
+        target = f"{path}?{urlencode({**(query or {}), **more})}"
+        await made.open(f"{server.host}:{server.port}", target, given, protocols or [])
         yield made
     finally:
         writer.close()

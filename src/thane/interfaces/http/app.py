@@ -87,9 +87,11 @@ class HttpApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
+        over_socket = scope["type"] == "websocket"
+        if not over_socket and scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} connections are not served here")
         headers = headers_of(scope)
         request_id = request_id_of(headers, self._pipeline.ids)
-        over_socket = scope["type"] == "websocket"
         method = "GET" if over_socket else scope["method"]
         answer = _Answer(refusal(send) if over_socket else send, request_id, method, self._counted)
         try:

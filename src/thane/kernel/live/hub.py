@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import Final
@@ -30,6 +31,7 @@ MOST_BYTES: Final = 8 << 20
 PATIENCE_SECONDS: Final = 15.0
 # How many watches may read for themselves at the same time.
 CATCHING_UP: Final = 8
+TURN_SECONDS: Final = 0.004
 
 
 class Hub:
@@ -67,7 +69,7 @@ class Hub:
             end = await watch.source.end()
             reader = self._readers.get(key)
             if reader is None:
-                reader = self._readers[key] = Reader(self.feed, watch.source, end)
+                reader = self._readers[key] = Reader(self.feed, watch.source, end, self.most_events // 8)
         reader.enter(watch)
         return reader
 
@@ -79,11 +81,31 @@ class Hub:
             reader.stop()
 
 
+class Turn:
+    """How long one task has kept the loop: unsealing a page at a stretch would hold up every request."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + TURN_SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self._until
+
+    async def end(self) -> None:
+        """Let the others have theirs."""
+        await asyncio.sleep(0)
+        self._until = time.monotonic() + TURN_SECONDS
+
+
 class Reader:
     """Reads one source and hands out its events. `position` is that of the next item it will hand out."""
 
-    def __init__(self, feed: Feed, source: Source, position: int) -> None:
+    def __init__(self, feed: Feed, source: Source, position: int, breath: int) -> None:
+        """`breath`: after handing out so many events it lets those who were given them send."""
         self.position = position
+        self._breath = breath
+        self._handed = 0
+        self._turn = Turn()
         self.over: End | None = None
         self._feed = feed
         self._source = source
@@ -142,6 +164,7 @@ class Reader:
                 items = await self._source.page(self.position, PAGE)
                 if not items:
                     return End(reason="settled", detail="nothing will be added any more, and all was sent")
+            self._turn = Turn()
             for item in items:
                 await self._hand_out(item)
             if not items:
@@ -156,10 +179,13 @@ class Reader:
                 made[key] = () if choice is None else await self._source.events(item, choice)
         for key, events in made.items():
             if events:
+                self._handed += len(events)
                 for watch in tuple(self._live.get(key, ())):
                     watch.put(item.position, events)
         self.position = item.position + 1
-        await asyncio.sleep(0)  # those who were handed something may send it before there is more
+        if self._handed > self._breath or self._turn.is_over:
+            self._handed = 0
+            await self._turn.end()
 
 
 class Watch:
@@ -180,6 +206,11 @@ class Watch:
         self._end: End | None = None
 
     # -- for the host -----------------------------------------------------------------------
+
+    @property
+    def about(self) -> str:
+        """What is watched: a parent's id, or the entity."""
+        return self.source.parent or self.choice.schema.table
 
     @property
     def ready(self) -> Ready:
@@ -273,7 +304,10 @@ class Watch:
         async with self._hub.catching_up:
             items = await self.source.page(self._place.position, PAGE)
             made: list[Event] = []
+            turn = Turn()
             for item in items:
+                if turn.is_over:
+                    await turn.end()
                 skip = self._place.skip if item.position == self._place.position else 0
                 made += [e for e in await self.source.events(item, self.choice) if e.n >= skip]
                 self._place = Place(item.position + 1)

@@ -40,6 +40,10 @@ class LedgerSource:
     def key(self) -> Hashable:
         return self._tenant_id
 
+    @property
+    def parent(self) -> None:
+        return None
+
     async def end(self) -> int:
         return await self._records.engine.log_size(self._tenant_id)
 

@@ -43,23 +43,21 @@ class ParentSource:
         self._streamed = streamed
         self._schema = streamed.schema
         self._tenant_id = tenant_id
-        self._parent = parent
+        self.parent: str = parent
 
     @property
     def key(self) -> Hashable:
-        return (self._tenant_id, self._schema.table, self._parent)
+        return (self._tenant_id, self._schema.table, self.parent)
 
     async def check(self, position: int | None) -> None:
         """NotFound without the parent; HistoryExpired if rows from `position` on are gone by retention."""
         if await self._parent_row() is None:
-            raise NotFound(
-                f"there is no {self._parent[:80]}", extra={"resource": self._streamed.parent.table}
-            )
+            raise NotFound(f"there is no {self.parent[:80]}", extra={"resource": self._streamed.parent.table})
         first = [] if position is None else await self._select(0, 1)
         if position is not None and first and _seq(first[0]) > position:
             seq = _seq(first[0])
             raise HistoryExpired(
-                f"the rows of {self._parent} before {seq} are not kept any more", extra={"horizon": seq}
+                f"the rows of {self.parent} before {seq} are not kept any more", extra={"horizon": seq}
             )
 
     async def end(self) -> int:
@@ -74,7 +72,7 @@ class ParentSource:
         return row is None or matches(self._streamed.settled, lambda name: getattr(row, name))
 
     def name(self, position: int) -> str:
-        return f"{self._parent}/{position - 1}"
+        return f"{self.parent}/{position - 1}"
 
     async def events(self, item: Item, choice: Choice) -> Sequence[Event]:
         if choice.question not in item.memo:
@@ -84,7 +82,7 @@ class ParentSource:
         if choice.key not in item.memo:
             record = item.value
             row = Row(
-                parent=self._parent,
+                parent=self.parent,
                 seq=item.position,
                 entity=self._schema.table,
                 id=record.id,
@@ -97,15 +95,15 @@ class ParentSource:
         return made
 
     async def _parent_row(self) -> Any | None:
-        if not self._parent.isascii():
+        if not self.parent.isascii():
             return None
-        stored = await self._engine.fetch(self._streamed.parent, self._tenant_id, self._parent)
+        stored = await self._engine.fetch(self._streamed.parent, self._tenant_id, self.parent)
         return None if stored is None else stored.record
 
     async def _select(self, position: int, limit: int, *, descending: bool = False) -> list[Any]:
         stream = self._schema.stream
         assert stream is not None
-        mine = Predicate(("=", stream), (self._parent,)) & Predicate((">=", SEQ), (position,))
+        mine = Predicate(("=", stream), (self.parent,)) & Predicate((">=", SEQ), (position,))
         selection = Selection(
             schema=self._schema,
             tenant_id=self._tenant_id,

@@ -27,6 +27,10 @@ class Source(Protocol):
     def key(self) -> Hashable:
         """Sources with one key are one."""
 
+    @property
+    def parent(self) -> str | None:
+        """Whose rows these are, if they have a parent."""
+
     async def end(self) -> int:
         """The position that the next item will have."""
 

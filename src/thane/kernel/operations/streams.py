@@ -35,6 +35,10 @@ class Stream(Protocol):
     dropped: asyncio.Future[None]
 
     @property
+    def about(self) -> str:
+        """What its access rows name: an entity, or the id of a parent."""
+
+    @property
     def ready(self) -> msgspec.Struct: ...
 
     @property

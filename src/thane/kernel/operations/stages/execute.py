@@ -62,6 +62,7 @@ class Execute:
 
         value = await self._records.read(call.known, handler)
         if bound.streams:
+            call.resource = value.about
             return Reply(status=bound.status, body=b"", resource=call.resource, value=value)
         body, _ = answer(bound, value)
         return Reply(
