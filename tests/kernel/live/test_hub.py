@@ -352,3 +352,33 @@ async def test_a_dropped_watch_is_given_nothing_more(tmp_path: Path) -> None:
         assert watch.finished is not None
         await live.w.note(live.tenant_id)
         assert await watch.take() == []
+
+
+async def test_who_joins_while_an_entry_is_worked_on_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the last watch of the same choice has just left."""
+    async with living(tmp_path) as live, live.watch() as other:
+        await joined(other)
+        working, go = asyncio.Event(), asyncio.Event()
+        events = LedgerSource.events
+
+        async def held_up(self: LedgerSource, item: Any, wanted: Choice) -> Any:
+            if wanted.predicate is None:
+                working.set()
+                await go.wait()
+            return await events(self, item, wanted)
+
+        async with live.watch(filter='title ~ "a"') as leaves:
+            await joined(leaves)
+            monkeypatch.setattr(LedgerSource, "events", held_up)
+            note = await live.w.note(live.tenant_id, "a")
+            await asyncio.wait_for(working.wait(), 20)
+        source = LedgerSource(live.w.records, live.w.feed, live.tenant_id)
+        late = [live.hub.watch(source, choice('title ~ "a"', fields), Place(1)) for fields in ("", "id")]
+        for watch in late:
+            await joined(watch)
+        go.set()
+        for watch in (other, *late):
+            assert told(await take(watch, 1)) == [("create", note.id)]
+            watch.close()

@@ -161,6 +161,12 @@ async def test_a_parent_must_be_there_and_its_rows_kept(tmp_path: Path) -> None:
         assert gone.value.extra == {"horizon": 2}
         await j.source().check(2)
         await j.source().check(None)
+        await j.source().check(4)
+        with pytest.raises(Invalid, match="4 rows so far"):
+            await j.source().check(5)
+        await j.settle()
+        with pytest.raises(HistoryExpired):
+            await j.source().check(5)
 
 
 def test_positions_of_a_parent() -> None:

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 # What may wait for one watch before it is too slow. What waits is shared by all who wait for it.
 MOST_EVENTS: Final = 4096
 MOST_BYTES: Final = 8 << 20
-# How long `take` waits for something to send.
-PATIENCE_SECONDS: Final = 15.0
+# How long `take` waits for something to send: a little longer than a host may be silent.
+PATIENCE_SECONDS: Final = 15.5
 # How many watches may read for themselves at the same time.
 CATCHING_UP: Final = 8
 TURN_SECONDS: Final = 0.004
@@ -176,7 +176,8 @@ class Reader:
         while lacking := [key for key in self._choices if key not in made]:
             for key in lacking:
                 choice = self._choices.get(key)
-                made[key] = () if choice is None else await self._source.events(item, choice)
+                if choice is not None:  # else its last watch has left meanwhile
+                    made[key] = await self._source.events(item, choice)
         for key, events in made.items():
             if events:
                 self._handed += len(events)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from thane.kernel.answers import encode
-from thane.kernel.errors import HistoryExpired, NotFound
+from thane.kernel.errors import Fault, HistoryExpired, Invalid, NotFound
 from thane.kernel.live.choice import Choice
 from thane.kernel.live.events import Event, Row
 from thane.kernel.live.source import Item
@@ -50,15 +50,21 @@ class ParentSource:
         return (self._tenant_id, self._schema.table, self.parent)
 
     async def check(self, position: int | None) -> None:
-        """NotFound without the parent; HistoryExpired if rows from `position` on are gone by retention."""
+        """NotFound without the parent; HistoryExpired if rows from `position` on are gone by retention;
+        Invalid for a position that is not reached yet."""
         if await self._parent_row() is None:
             raise NotFound(f"there is no {self.parent[:80]}", extra={"resource": self._streamed.parent.table})
-        first = [] if position is None else await self._select(0, 1)
-        if position is not None and first and _seq(first[0]) > position:
-            seq = _seq(first[0])
+        if position is None:
+            return
+        first, end = await self._select(0, 1), await self.end()
+        kept_from = _seq(first[0]) if first else 0
+        if position < kept_from or (position > end and await self.settled()):
             raise HistoryExpired(
-                f"the rows of {self.parent} before {seq} are not kept any more", extra={"horizon": seq}
+                f"the rows of {self.parent} at {position} are not kept any more", extra={"horizon": kept_from}
             )
+        if position > end:
+            detail = f"{self.parent} has {end} rows so far; {position - 1} lies beyond them"
+            raise Invalid(detail, faults=(Fault("/after", "position", detail),))
 
     async def end(self) -> int:
         last = await self._select(0, 1, descending=True)
