@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import jails
+from tests.hostile import bare
 from tests.hostile.jails import SLOTS, Batch, program_pid, run_batch
 from tests.hostile.rows import TIERS, Program
 from thane.adapters.isolation import IsolationClient
@@ -107,4 +107,13 @@ def batches(request: pytest.FixtureRequest) -> Iterator[Batches]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-__all__ = ["FULL", "Batches", "jails"]
+@pytest.fixture(scope="session")
+def bare_runs(request: pytest.FixtureRequest) -> Iterator[bare.Runs]:
+    parameters = [
+        getattr(getattr(item, "callspec", None), "params", {})
+        for item in request.session.items
+        if "bare_runs" in getattr(item, "fixturenames", ())
+    ]
+    made = bare.Runs([found["program"] for found in parameters])
+    yield made
+    made.close()

@@ -210,13 +210,16 @@ async def run_batch(client: IsolationClient, socket_path: Path, programs: list[P
     # The slowest first, so that none of them is alone at the end.
     waiting = sorted(programs, key=lambda program: program.limits.get("timeout_ms", 0) == 0)
 
-    async def work(canary: Canary) -> None:
+    async def work(index: int) -> None:
         while waiting:
             program = waiting.pop(0)
-            batch.results[program.name] = await run_program(client, program, canary, extra)
+            result = batch.results[program.name] = await run_program(client, program, canaries[index], extra)
+            if result.touched:  # the next program is not to answer for it
+                canaries[index].close()
+                canaries[index] = Canary(_SYSTEM_FOLDER)
 
     try:
-        await asyncio.gather(*(work(canary) for canary in canaries))
+        await asyncio.gather(*(work(index) for index in range(len(canaries))))
         if not living.done():
             await client.cancel(neighbour.id)
         await living

@@ -49,6 +49,30 @@ def stopped(programs: list[Program], tier: Tier, *, as_root: bool = True) -> int
     return sum(not program.expected(tier, as_root=as_root).escapes for program in programs)
 
 
+def selected(tier: Tier | None, *, as_root: bool, full: bool) -> list[Program]:
+    """What is run on a tier, or without a jail (`None`). All of it in a full run; else each program on one
+    tier, and those on all of which the tiers make something different. Few without a jail."""
+    if full:
+        return list(TABLE)
+    tiers = (Tier.T2, Tier.T2_MINUS, Tier.T1) if as_root else (Tier.T2_MINUS, Tier.T1)
+    if tier is None:
+        return list(TABLE[:: 3 if as_root else 9])
+    if tier not in tiers:
+        return [] if tier != Tier.T3 else list(TABLE)
+    step = len(tiers) if as_root else 3 * len(tiers)
+    return [
+        program
+        for index, program in enumerate(TABLE)
+        if index % step == tiers.index(tier) or (as_root and _tells_tiers_apart(program))
+    ]
+
+
+def _tells_tiers_apart(program: Program) -> bool:
+    """Whether it reaches its end on one tier and not on another, or is stopped by other means there."""
+    outcomes = {(expect.outcome, bool(expect.escapes)) for tier, expect in program.expect.items() if tier != Tier.T3}
+    return len(outcomes) > 1
+
+
 def counts() -> str:
     """One line per family: programs, how many are shown without a jail, how many each tier stops."""
     lines = [f"{'family':<20}{'programs':>9}{'shown':>7}" + "".join(f"{tier:>6}" for tier in TIERS)]

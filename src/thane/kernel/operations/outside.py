@@ -56,7 +56,9 @@ class Flow:
         self.task: asyncio.Task[Reply] | None = None
 
     def stop(self) -> None:
-        """End the act; what became of it is still settled."""
+        """End the act; what became of it is still settled, which a second call does not cut short."""
+        if self.stopped:
+            return
         self.stopped = True
         if self.acting is not None:
             self.acting.cancel()

@@ -33,13 +33,13 @@ from thane.kernel.paging import Page
 from thane.kernel.ports.isolation import InputFile
 from thane.kernel.records import Unit
 
-FILE_NAME_MOST = 255
+PATH_MOST, STEP_MOST = 1024, 255  # bytes, of a path and of each of its steps
 
 
 class FileGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file for the workspace; its content is base64."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=FILE_NAME_MOST)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MOST)]
     content: bytes
 
 
@@ -159,13 +159,25 @@ def _wrong_files(files: tuple[FileGiven, ...]) -> list[Fault]:
     seen: set[str] = set()
     for n, file in enumerate(files):
         steps = file.name.split("/")
-        if "\x00" in file.name or any(step in ("", ".", "..") for step in steps):
-            faults.append(Fault(f"/files/{n}/name", "not_allowed", "must be a path inside the workspace"))
+        wrong = _wrong_name(file.name, steps)
+        if wrong is not None:
+            faults.append(Fault(f"/files/{n}/name", "not_allowed", wrong))
         above = {"/".join(steps[:k]) for k in range(1, len(steps))}
         if file.name in seen or above & seen or any(s.startswith(f"{file.name}/") for s in seen):
             faults.append(Fault(f"/files/{n}/name", "twice", "another file has this name or lies in the way"))
         seen.add(file.name)
     return faults
+
+
+def _wrong_name(name: str, steps: list[str]) -> str | None:
+    """Why the isolation program would refuse this file; None if it would not."""
+    if any(step in ("", ".", "..") for step in steps):
+        return "must be a path inside the workspace"
+    if "\\" in name or any(ord(c) < ord(" ") or ord(c) == 0x7F for c in name):
+        return "has a backslash or a control character"
+    if len(name.encode()) > PATH_MOST or any(len(step.encode()) > STEP_MOST for step in steps):
+        return f"is longer than {STEP_MOST} bytes between two '/', or than {PATH_MOST} in all"
+    return None
 
 
 class MarkStarted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
