@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,9 @@ from thane.kernel.module import Module
 from thane.kernel.operations.registry import Bound
 from thane.kernel.records import Records, Schema, schema_of
 from thane.kernel.records.horizon import horizon_of
+
+# Readers that each look at their own ledger when anything was committed.
+LOOK_FOR_THEMSELVES: Final = 16
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +74,9 @@ class LiveService:
             return await self._of_parent(context, watched.streamed, choice, parent, after)
         if parent is not None:
             raise _refused("/parent", f"{entity} are not rows of a parent: leave `parent` out")
-        source = LedgerSource(self._records, self.hub.feed, context.tenant_id)
+        source = LedgerSource(
+            self._records, self.hub.feed, context.tenant_id, lambda: self.hub.readers <= LOOK_FOR_THEMSELVES
+        )
         end = await source.end()
         if after is None:
             return self.hub.watch(source, choice, Place(end))

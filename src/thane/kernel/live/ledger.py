@@ -6,7 +6,7 @@ to know whether it did. Where that version is not kept any more, `leave` is told
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
 from thane.kernel.answers import encode
@@ -31,7 +31,12 @@ _TOLD: dict[Op, Told] = {
 class LedgerSource:
     """One tenant's entries."""
 
-    def __init__(self, records: Records, feed: Feed, tenant_id: str) -> None:
+    def __init__(
+        self, records: Records, feed: Feed, tenant_id: str, few: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`few`: whether so few sources are read that each may look for itself when the bell rings."""
+        self._few = few
+        self._seen = -1
         self._records = records
         self._feed = feed
         self._tenant_id = tenant_id
@@ -48,8 +53,9 @@ class LedgerSource:
         return await self._records.engine.log_size(self._tenant_id)
 
     async def page(self, position: int, limit: int) -> Sequence[Item]:
-        # One look for all tenants; only those that grew are read.
-        if (await self._feed.sizes()).get(self._tenant_id, 0) <= position:
+        rung, self._seen = self._feed.generation != self._seen, self._feed.generation
+        # Else one look for all tenants, which costs more than one read but less than many.
+        if not (rung and self._few()) and (await self._feed.sizes()).get(self._tenant_id, 0) <= position:
             return ()
         entries = await read_entries(self._records.engine, self._tenant_id, position, limit)
         return [Item(entry.index, entry) for entry in entries]
