@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.support.needs import require
 from tests.support.program import PROGRAM, Served, environment, eventually
 from tests.support.project import ROOT
 
@@ -47,6 +49,7 @@ def test_the_page_has_its_examples() -> None:
 def test_a_command_shows_what_the_page_says(
     server: Served, execution: str, block: Block, tmp_path: Path
 ) -> None:
+    require(shutil.which("curl"), "curl", get="apt install curl")
     given = {
         "URL": server.url,
         "KEY": server.key,

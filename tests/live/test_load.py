@@ -77,7 +77,7 @@ async def test_a_thousand_watchers_see_everything(
         print(f"\n{len(watches)} watchers opened in {opened:.1f} s, {len(delays)} events, {memory >> 10} MB:")
         print("  " + shown("commit to client", delays))
     assert len(watches) == WATCHERS
-    assert percentile(delays, 0.5) < 2000
+    assert percentile(delays, 0.5) < 10_000
 
 
 def _status(server: Served, name: str) -> str:
