@@ -65,7 +65,9 @@ def test_every_operation_answers_its_example_through_the_client(
 ) -> None:
     answers: dict[str, Any] = {}
     last = ("sandboxes.terminate", "runs.finish", "api_keys.revoke")
-    waiting = sorted((b for b in registry if b.path and not b.streams), key=lambda b: (b.name in last, b.name))
+    waiting = sorted(
+        (b for b in registry if b.path and not b.streams), key=lambda b: (b.name in last, b.name)
+    )
     with Thane(server.url, server.key) as thane:
         while waiting:
             ready = next(b for b in waiting if needed(registry, b) <= set(answers))
