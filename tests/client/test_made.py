@@ -65,7 +65,9 @@ def test_every_operation_answers_its_example_through_the_client(
 ) -> None:
     answers: dict[str, Any] = {}
     last = ("sandboxes.terminate", "runs.finish", "api_keys.revoke")
-    waiting = sorted((b for b in registry if b.path), key=lambda b: (b.name in last, b.name))
+    waiting = sorted(
+        (b for b in registry if b.path and not b.streams), key=lambda b: (b.name in last, b.name)
+    )
     with Thane(server.url, server.key) as thane:
         while waiting:
             ready = next(b for b in waiting if needed(registry, b) <= set(answers))
@@ -73,7 +75,7 @@ def test_every_operation_answers_its_example_through_the_client(
             answers[ready.name] = asked(thane, ready, answers)
     with capsys.disabled():
         print(f"\n{len(answers)} of {len(registry)} operations through the client, by their example")
-    assert set(answers) == {b.name for b in registry if b.path}
+    assert set(answers) == {b.name for b in registry if b.path and not b.streams}
 
 
 def needed(registry: Operations, bound: Bound) -> set[str]:

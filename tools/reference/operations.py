@@ -79,6 +79,8 @@ def _facts(bound: Bound) -> list[str]:
         return [f"Only Thane itself asks for it. It {_EFFECTS[bound.effect]}."]
     needs = f"needs `{bound.needs}`" if bound.needs else "needs no key"
     facts = [f"`{bound.method} /api/v1{bound.path}`, {needs}, {_EFFECTS[bound.effect]}."]
+    if bound.streams:
+        return [*facts, "It answers with a stream of events: see docs/live.md."]
     resource, verb = resource_of(bound)
     facts.append(f"In Python `thane.{resource}.{verb}(…)`; answers with status {bound.status}.")
     for name in bound.declaration.secret_fields:

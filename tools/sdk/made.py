@@ -28,7 +28,8 @@ def _files() -> dict[str, str]:
     kinds = Kinds()
     resources: dict[str, list[Bound]] = {}
     for bound in sorted(operations(), key=lambda bound: bound.name):
-        if bound.path:
+        # A stream has no answer that a method could return; docs/live.md says how to read one.
+        if bound.path and not bound.streams:
             resources.setdefault(resource_of(bound)[0], []).append(bound)
     for resource, bounds in resources.items():
         module(resource, bounds, kinds)  # first, so that every type is known

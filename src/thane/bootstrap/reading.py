@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from thane.domains.audit import AuditService
 from thane.domains.audit import module as audit_module
 from thane.kernel.clock import SystemClock
 from thane.kernel.errors import NotFound, Unavailable
+from thane.kernel.feed import Feed
 from thane.kernel.ids import IdFactory
 from thane.kernel.jobs.signer import STATE_FILE
 from thane.kernel.ledger.leaf import Leaf
@@ -73,17 +74,35 @@ class StoreReader:
 
     async def timeline(self, run_id: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest entries, oldest first; of one run only if it is given."""
+        rows = await self._newest(run_id, limit, await self._engine.log_size(self._tenant_id))
+        if run_id is not None and not rows:
+            raise NotFound(f"nothing happened in a run {run_id}", hint="`thane timeline` shows everything.")
+        return rows
+
+    async def follow(self, run_id: str | None, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """What `timeline` shows, then each entry as it comes, for ever. The store is polled: the owner is
+        another process, whose bell does not ring here."""
+        size = await self._engine.log_size(self._tenant_id)
+        for row in await self._newest(run_id, limit, size):
+            yield row
+        feed = Feed(self._engine)
+        try:
+            async for entry in feed.watch(self._tenant_id, size):
+                if _belongs(entry.leaf, run_id):
+                    yield _row(entry.index, entry.leaf)
+        finally:
+            feed.close()
+
+    async def _newest(self, run_id: str | None, limit: int, end: int) -> list[dict[str, Any]]:
+        """The newest of the first `end` entries, oldest first."""
         rows: list[dict[str, Any]] = []
-        end = await self._engine.log_size(self._tenant_id)
         while end > 0 and len(rows) < limit:
             start = max(0, end - PAGE)
             for entry in reversed(await self._engine.entries(self._tenant_id, start, end - start)):
                 leaf = msgspec.json.decode(entry.leaf, type=Leaf)
-                if run_id in (None, leaf.run, leaf.resource) and len(rows) < limit:
+                if _belongs(leaf, run_id) and len(rows) < limit:
                     rows.append(_row(entry.index, leaf))
             end = start
-        if run_id is not None and not rows:
-            raise NotFound(f"nothing happened in a run {run_id}", hint="`thane timeline` shows everything.")
         return rows[::-1]
 
     @property
@@ -113,6 +132,11 @@ class StoreReader:
         audit = AuditService(self._records, NeverSigns(self.vkey), kept_since_us=kept_since)
         hooks: list[Hook] = [*CHECKS, *audit_module.checks(audit)]
         return await verify(self._records, self._signer().verifier, hooks, progress, kept=notes)
+
+
+def _belongs(leaf: Leaf, run_id: str | None) -> bool:
+    """Whether an entry is of a run, or about it; every entry is where none is named."""
+    return run_id in (None, leaf.run, leaf.resource)
 
 
 def _row(index: int, leaf: Leaf) -> dict[str, Any]:

@@ -39,6 +39,8 @@ from thane.domains.audit import AuditService
 from thane.domains.audit import module as audit_module
 from thane.domains.billing import BillingService
 from thane.domains.billing import module as billing_module
+from thane.domains.live import LiveService
+from thane.domains.live import module as live_module
 from thane.domains.projects import ProjectsService
 from thane.domains.projects import module as projects_module
 from thane.domains.runs import RunsService
@@ -60,6 +62,7 @@ from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.feed import Feed
 from thane.kernel.ids import IdFactory
 from thane.kernel.jobs import Holder, JobRunner, Leases, LedgerSigner, Periodic, Tools
+from thane.kernel.live.hub import Hub
 from thane.kernel.module import Module
 from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.pipeline import Pipeline, Ports
@@ -222,6 +225,7 @@ class System:
         self.signer = LedgerSigner(self.engine, self.keys, self.feed)
         kept_since = access_kept_since(self.settings, self.clock)
         self.audit = AuditService(self.records, self.signer, kept_since_us=kept_since)
+        self.live = LiveService(self.records, Hub(self.feed), lambda: self.operations, lambda: self.modules)
         self.modules: tuple[Module, ...] = (
             system_module.module(self.system),
             accounts_module.module(self.accounts),
@@ -230,6 +234,7 @@ class System:
             runs_module.module(self.runs),
             sandboxes_module.module(self.sandboxes, self.executions),
             audit_module.module(self.audit),
+            live_module.module(self.live),
         )
 
     def _wire_pipeline(self) -> None:

@@ -53,7 +53,8 @@ class Caller(Protocol):
         on_event: OnEvent | None = None,
     ) -> Answer:
         """One request. With `on_event` it is a stream: events go there as they come, and the answer
-        is the `result` (status 200) or the problem of the `error` event. Cancelling hangs up."""
+        is the `result` (status 200), the `end` of a watch, or the problem of the `error` event. Cancelling
+        hangs up."""
 
 
 class InProcess:
@@ -215,14 +216,14 @@ async def _read(
         *frames, waiting = (waiting + part).split(b"\n\n")
         for frame in frames:
             name, data = _event(frame)
-            if name in ("result", "error"):
+            if name in ("result", "error", "end"):
                 ended = name, data
             elif name and on_event is not None:
                 on_event(name, data)
     if ended is None:
         raise ConnectionFailed("the stream ended without a result")
     name, data = ended
-    return Answer(status if name == "result" else int(data["status"]), headers, data)
+    return Answer(int(data["status"]) if name == "error" else status, headers, data)
 
 
 def _event(frame: bytes) -> tuple[str, Any]:

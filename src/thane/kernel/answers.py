@@ -7,6 +7,7 @@ msgspec writes a Decimal as Python's `str` does, which for small amounts is scie
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -33,3 +34,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def pick(document: Any, names: Sequence[str]) -> Any:
+    """The part of a decoded JSON object that these names say; `a.b` reaches inside."""
+    if not isinstance(document, dict):
+        return document
+    made: dict[str, Any] = {}
+    for name in names:
+        head, _, rest = name.partition(".")
+        if head not in document:
+            continue
+        if not rest or document[head] is None:
+            made[head] = document[head]
+        elif isinstance(document[head], dict):
+            inner = pick(document[head], [rest])
+            made[head] = {**made[head], **inner} if isinstance(made.get(head), dict) else inner
+    return made

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from thane.kernel.live.parent import Streamed
 from thane.kernel.operations.registry import Operations
 from thane.kernel.records.predicate import Predicate
 from thane.kernel.records.schema import Schema
@@ -45,6 +46,7 @@ class Module(msgspec.Struct, frozen=True, kw_only=True):
     """A domain's parts.
 
     `operations`: a service and what it answers. `health`: parts that can be down, each a check that raises.
+    `streams`: schemas whose rows belong to a parent and are watched by it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Module(msgspec.Struct, frozen=True, kw_only=True):
     schedules: tuple[Any, ...] = ()
     counters: tuple[Any, ...] = ()
     retention: tuple[Retention, ...] = ()
+    streams: tuple[Streamed, ...] = ()
     health: dict[str, Callable[[], Awaitable[None]]] = {}
 
     def bind(self, operations: Operations) -> None:

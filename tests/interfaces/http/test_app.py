@@ -240,7 +240,7 @@ async def test_lifespan_runs_the_hooks_and_tells_of_failure(house: House) -> Non
     await app({"type": "lifespan"}, receive, send)
     assert [m["type"] for m in said] == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
     with pytest.raises(RuntimeError):
-        await app({"type": "websocket"}, receive, send)
+        await app({"type": "carrier pigeon"}, receive, send)
 
 
 def test_a_fixed_segment_wins_over_a_parameter() -> None:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from thane.domains.sandboxes import operations
 from thane.domains.sandboxes.entities import Execution, ExecutionChunk, ResourceMetric, Sandbox
+from thane.domains.sandboxes.repository import SandboxesRepository
 from thane.domains.sandboxes.service import ExecutionsService, SandboxesService
+from thane.kernel.live.parent import Streamed
 from thane.kernel.module import After, Module, Retention
 from thane.kernel.records import schema_of
 
 ENTITIES = (Sandbox, Execution, ExecutionChunk, ResourceMetric)
+
+
+# Output and samples end with their execution.
+STREAMS = tuple(
+    Streamed(schema=schema_of(rows), parent=schema_of(Execution), settled=SandboxesRepository().settled())
+    for rows in (ExecutionChunk, ResourceMetric)
+)
 
 
 def module(sandboxes: SandboxesService, executions: ExecutionsService) -> Module:
@@ -25,4 +34,5 @@ def module(sandboxes: SandboxesService, executions: ExecutionsService) -> Module
             ),
             Retention(schema=schema_of(ResourceMetric), field="timestamp", setting="metrics_days"),
         ),
+        streams=STREAMS,
     )

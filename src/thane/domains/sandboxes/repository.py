@@ -29,6 +29,10 @@ class SandboxesRepository:
         """An execution whose outcome is not written yet."""
         return Execution.status.in_((ExecutionStatus.QUEUED, ExecutionStatus.RUNNING))
 
+    def settled(self) -> Predicate:
+        """An execution that is over: nothing is added to what it printed and used."""
+        return ~self.unfinished()
+
     def queued(self) -> Predicate:
         return Execution.status == ExecutionStatus.QUEUED
 

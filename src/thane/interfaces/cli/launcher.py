@@ -34,6 +34,9 @@ class Ledger(Protocol):
 
     async def timeline(self, run_id: str | None, limit: int) -> list[dict[str, Any]]: ...
 
+    def follow(self, run_id: str | None, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """What `timeline` shows, then what is added, for ever."""
+
     async def prove(self, index: int) -> str: ...
 
     async def verify(self, progress: Callable[[int, int], None]) -> Any: ...

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from thane.interfaces.cli.main import data_option, launcher_of
 from thane.interfaces.cli.output import note, print_json, table
+
+if TYPE_CHECKING:
+    from thane.interfaces.cli.launcher import Launcher
+    from thane.kernel.settings import Loaded
 
 
 @click.command()
@@ -18,15 +25,26 @@ from thane.interfaces.cli.output import note, print_json, table
 @click.option(
     "--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Newest entries to show."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--follow", "-f", is_flag=True, help="Then show what happens, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --follow, an object a line.")
 @data_option
 @click.pass_context
 def timeline(
-    ctx: click.Context, run_id: str | None, limit: int, as_json: bool, data: str | None, config: str | None
+    ctx: click.Context,
+    run_id: str | None,
+    limit: int,
+    follow: bool,
+    as_json: bool,
+    data: str | None,
+    config: str | None,
 ) -> None:
     """Show what happened, oldest first: all of it, or what belongs to RUN."""
     launcher = launcher_of(ctx)
     loaded = launcher.settings(config, {})
+    if follow:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_follow(launcher, launcher.data(data), loaded, run_id, limit, as_json))
+        return
 
     async def work() -> list[dict[str, Any]]:
         async with launcher.reading(launcher.data(data), loaded) as ledger:
@@ -39,19 +57,39 @@ def timeline(
     if not rows:
         note("nothing has happened here yet; try: thane run -c 'print(1)'")
         return
-    shown = [
-        (
-            r["index"],
-            r["time"][:23],
-            r["kind"],
-            r["operation"],
-            r["outcome"] or "…",
-            r["resource"],
-            r["actor"],
-        )
-        for r in rows
-    ]
-    table(shown, ("INDEX", "TIME (UTC)", "KIND", "OPERATION", "OUTCOME", "RESOURCE", "BY"))
+    table([_cells(row) for row in rows], HEAD)
+
+
+async def _follow(
+    launcher: Launcher, data: Path, loaded: Loaded, run_id: str | None, limit: int, as_json: bool
+) -> None:
+    """Print entries as they come: lines of JSON, or columns of a width that need not be known before."""
+    if not as_json:
+        click.echo(click.style(_line(HEAD), bold=True))
+    async with launcher.reading(data, loaded) as ledger:
+        async for row in ledger.follow(run_id, limit):
+            click.echo(msgspec.json.encode(row).decode() if as_json else _line(_cells(row)))
+
+
+HEAD = ("INDEX", "TIME (UTC)", "KIND", "OPERATION", "OUTCOME", "RESOURCE", "BY")
+_WIDTHS = (7, 23, 7, 22, 10, 36, 0)
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        row["index"],
+        row["time"][:23],
+        row["kind"],
+        row["operation"],
+        row["outcome"] or "…",
+        row["resource"],
+        row["actor"],
+    )
+
+
+def _line(cells: Sequence[object]) -> str:
+    shown = ("" if cell is None else str(cell) for cell in cells)
+    return "  ".join(cell.ljust(width) for cell, width in zip(shown, _WIDTHS, strict=True)).rstrip()
 
 
 @click.command()

@@ -14,6 +14,15 @@ import msgspec
 
 from thane.interfaces.http.asgi import JSON, Disconnected, Headers, Receive, Scope, Send, respond
 from thane.interfaces.http.health import Check, health_of
+from thane.interfaces.http.live import (
+    ServerSentEvents,
+    WebSocket,
+    handshake,
+    hung_up,
+    pump,
+    refusal,
+    socket_left,
+)
 from thane.interfaces.http.openapi import document
 from thane.interfaces.http.problem import CONTENT_TYPE, defect, problem_headers, problem_of
 from thane.interfaces.http.projection import project
@@ -24,6 +33,8 @@ from thane.kernel.errors import MethodNotAllowed, ThaneError
 from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.declare import Effect
 from thane.kernel.operations.pipeline import Pipeline
+from thane.kernel.operations.registry import Bound
+from thane.kernel.operations.streams import Stream
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +87,18 @@ class HttpApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        if scope["type"] != "http":
+        over_socket = scope["type"] == "websocket"
+        if not over_socket and scope["type"] != "http":
             raise RuntimeError(f"{scope['type']} connections are not served here")
         headers = headers_of(scope)
         request_id = request_id_of(headers, self._pipeline.ids)
-        answer = _Answer(send, request_id, scope["method"], self._counted)
+        method = "GET" if over_socket else scope["method"]
+        answer = _Answer(refusal(send) if over_socket else send, request_id, method, self._counted)
         try:
             page = self._plain.get(scope["path"])
-            if page is not None:
+            if over_socket:
+                await self._serve_socket(scope, headers, receive, send, answer)
+            elif page is not None:
                 await self._serve_page(page, scope, answer)
             else:
                 await self._serve(scope, headers, receive, answer)
@@ -104,6 +119,26 @@ class HttpApp:
         if bound is None:
             answer.more.append((b"allow", allowed(methods).encode()))
             raise MethodNotAllowed(f"{method} is not possible on {scope['path']}")
+        call, fields = await self._call(bound, values, scope, headers, receive, answer)
+        if bound.streams:
+            await self._watch(call, scope, receive, answer)
+        elif bound.effect is not Effect.OUTSIDE:
+            await self._show(await self._pipeline.call(call), call, headers, fields, answer)
+        elif b"text/event-stream" in headers.get(b"accept", b""):
+            await self._stream(call, receive, answer)
+        else:
+            reply = await self._until_hang_up(call, receive)
+            await self._show(reply, call, headers, fields, answer)
+
+    async def _call(
+        self,
+        bound: Bound,
+        values: Sequence[str],
+        scope: Scope,
+        headers: Wanted,
+        receive: Receive,
+        answer: _Answer,
+    ) -> tuple[Call, str | None]:
         call, fields = await call_of(
             bound,
             values,
@@ -116,13 +151,7 @@ class HttpApp:
         )
         if scope.get(OWNER):
             call.identified = await self._pipeline.identity.local_owner()
-        if bound.effect is not Effect.OUTSIDE:
-            await self._show(await self._pipeline.call(call), call, headers, fields, answer)
-        elif b"text/event-stream" in headers.get(b"accept", b""):
-            await self._stream(call, receive, answer)
-        else:
-            reply = await self._until_hang_up(call, receive)
-            await self._show(reply, call, headers, fields, answer)
+        return call, fields
 
     async def _show(
         self, reply: Reply, call: Call, headers: Wanted, fields: str | None, answer: _Answer
@@ -151,7 +180,7 @@ class HttpApp:
     async def _until_hang_up(self, call: Call, receive: Receive) -> Reply:
         """Run an effect; if the client goes away first, the pipeline is told by cancellation."""
         work = asyncio.create_task(self._pipeline.call(call))
-        gone = asyncio.create_task(_disconnect(receive))
+        gone = asyncio.create_task(hung_up(receive))
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -164,7 +193,7 @@ class HttpApp:
         queue = EventQueue()
         call.listener = queue.put
         work = asyncio.create_task(self._pipeline.call(call))
-        gone = asyncio.create_task(_disconnect(receive))
+        gone = asyncio.create_task(hung_up(receive))
         sending = asyncio.create_task(
             stream(queue, work, answer.raw, answer.headers(), answer.request_id, answer.refuse)
         )
@@ -174,6 +203,37 @@ class HttpApp:
                 sending.result()
         finally:
             await _end(work, gone, sending)
+
+    # -- streams ----------------------------------------------------------------------------
+
+    async def _watch(self, call: Call, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        """Server-sent events for as long as the client listens."""
+        stream: Stream = (await self._pipeline.call(call)).value
+        if scope["method"] == "HEAD":
+            await answer.send(200, b"")
+            return
+        async with self._pipeline.streams.hold(call, stream):
+            await pump(stream, ServerSentEvents(answer.raw, answer.headers()), hung_up(receive), scope)
+
+    async def _serve_socket(
+        self, scope: Scope, headers: Wanted, receive: Receive, send: Send, answer: _Answer
+    ) -> None:
+        """The same over a WebSocket. Whatever is wrong is answered before it is accepted."""
+        await receive()
+        protocol = handshake(scope, headers)
+        methods, values = self._router.find(scope["path"])
+        bound = methods.get("GET")
+        if bound is None or not bound.streams:
+            raise MethodNotAllowed(f"there is no WebSocket at {scope['path']}; ask by HTTP")
+        call, _ = await self._call(bound, values, scope, headers, receive, answer)
+        stream: Stream = (await self._pipeline.call(call)).value
+        async with self._pipeline.streams.hold(call, stream):
+            out = WebSocket(send, protocol, answer.accepted)
+            await pump(stream, out, socket_left(receive, stream), scope)
+
+    def end_streams(self) -> None:
+        """The server stops: tell those who watch, or it would wait for them."""
+        self._pipeline.streams.stop()
 
     # -- pages ------------------------------------------------------------------------------
 
@@ -242,6 +302,12 @@ class _Answer:
                 self._counted(self._method, message["status"])
         await self._send(message)
 
+    def accepted(self) -> None:
+        """A WebSocket was accepted: there is no other answer any more."""
+        self._begun = True
+        if self._counted is not None:
+            self._counted(self._method, 101)
+
     def headers(self) -> Headers:
         """What goes with every answer."""
         return [(b"thane-request-id", self.request_id.encode()), (b"cache-control", b"no-store"), *self.more]
@@ -265,11 +331,6 @@ class _Answer:
             # The rest of the body is not read.
             headers.append((b"connection", b"close"))
         await self.send(error.status, _encode(problem_of(error, self.request_id)), headers, CONTENT_TYPE)
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

@@ -21,11 +21,13 @@ _DESCRIPTIONS: Final = {
     "403": "Denied",
     "404": "Not found, or another tenant's",
     "409": "Conflict, or the Idempotency-Key is in use",
+    "410": "The position is before what is kept",
     "412": "If-Match does not hold",
     "413": "Body too large",
     "415": "Not JSON",
     "422": "Invalid input; `errors` says where",
     "429": "Too many requests",
+    "503": "Too busy; Retry-After says when to come back",
     "507": "Done, but not recorded",
 }
 
@@ -65,7 +67,8 @@ def _types(bounds: list[Bound]) -> list[Any]:
     for bound in bounds:
         found += [bound.body_type] if bound.has_body else [bound.fields[n].type for n in _query(bound)]
         found += [bound.fields[name].type for name in bound.path_params]
-        if bound.status != 204:
+        found += bound.streams
+        if bound.status != 204 and not bound.streams:
             found.append(bound.response_type)
     return found
 
@@ -130,6 +133,8 @@ def _parameters(bound: Bound, refs: dict[int, Any]) -> list[dict[str, Any]]:
         if name in example:
             parameter["example"] = example[name]
         made.append(parameter)
+    if bound.streams:
+        made.append(_text("Last-Event-ID", "header", "Go on after this id; the same as `after`."))
     if bound.status != 204 and "fields" not in bound.fields:
         made.append(_text("fields", "query", "Show only these fields, separated by commas."))
     made += _headers(bound)
@@ -153,7 +158,10 @@ def _text(name: str, where: str, description: str) -> dict[str, Any]:
 
 def _responses(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "Done" if bound.effect is not Effect.NONE else "Found"}
-    if bound.status != 204:
+    if bound.streams:
+        events = {kind.__name__: refs[id(kind)] for kind in bound.streams}
+        good["content"] = {"text/event-stream": {"schema": {"type": "string"}, "x-thane-events": events}}
+    elif bound.status != 204:
         schema = refs[id(bound.response_type)]
         if bound.effect is Effect.OUTSIDE:
             schema = {"allOf": [schema, _RECORDED]}
@@ -172,6 +180,9 @@ def _responses(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
     if bound.effect is Effect.OUTSIDE:
         codes.add("507")
     made: dict[str, Any] = {str(bound.status): good}
+    if bound.streams:
+        made["101"] = {"description": "The same events over a WebSocket, if the request asks for one"}
+        codes |= {"404", "410", "503"}
     for code in sorted(codes):
         made[code] = {"description": _DESCRIPTIONS[code], "content": _PROBLEM}
     made["default"] = {"description": "Any other problem", "content": _PROBLEM}

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from thane.kernel.answers import pick
 from thane.kernel.errors import Fault, Invalid
 
 MOST = 64
@@ -19,7 +20,7 @@ def project(body: bytes, fields: str) -> bytes:
     document = msgspec.json.decode(body)
     if isinstance(document, dict) and isinstance(document.get("items"), list) and "next_cursor" in document:
         items = document["items"]
-        picked = [_pick(item, names) for item in items]
+        picked = [pick(item, names) for item in items]
         for name in names:
             if items and not any(_has(item, name) for item in items):
                 raise _refused(f"`{name}` is no field of these items; they have {', '.join(items[0])}")
@@ -29,7 +30,7 @@ def project(body: bytes, fields: str) -> bytes:
     for name in names:
         if not _has(document, name):
             raise _refused(f"`{name}` is no field of the answer; it has {', '.join(document)}")
-    return msgspec.json.encode(_pick(document, names))
+    return msgspec.json.encode(pick(document, names))
 
 
 def _has(document: Any, name: str) -> bool:
@@ -37,22 +38,6 @@ def _has(document: Any, name: str) -> bool:
     if not isinstance(document, dict) or head not in document:
         return False
     return not rest or document[head] is None or _has(document[head], rest)
-
-
-def _pick(document: Any, names: list[str]) -> Any:
-    if not isinstance(document, dict):
-        return document
-    made: dict[str, Any] = {}
-    for name in names:
-        head, _, rest = name.partition(".")
-        if head not in document:
-            continue
-        if not rest or document[head] is None:
-            made[head] = document[head]
-        elif isinstance(document[head], dict):
-            inner = _pick(document[head], [rest])
-            made[head] = {**made[head], **inner} if isinstance(made.get(head), dict) else inner
-    return made
 
 
 def _refused(detail: str) -> Invalid:

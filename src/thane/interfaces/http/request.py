@@ -23,6 +23,7 @@ WANTED: Final = frozenset(
         b"idempotency-key",
         b"if-match",
         b"if-none-match",
+        b"last-event-id",
         b"thane-request-id",
         b"thane-project",
         b"thane-run",
@@ -82,6 +83,9 @@ async def call_of(
         body = await read_body(headers, receive, max_body)
         if body:
             _check_type(headers.get(b"content-type", b""))
+    last = _text(headers, b"last-event-id") if bound.streams else None
+    if last is not None and all(name != "after" for name, _ in query):
+        query.append(("after", last))
     posted = bound.method == "POST" and bound.effect is not Effect.NONE
     call = Call(
         operation=bound,

@@ -18,15 +18,18 @@ from typing import Any, Final
 
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from thane.interfaces.http.app import OWNER, HttpApp
 from thane.interfaces.http.asgi import Receive, Scope, Send
+from thane.interfaces.http.live import ABORT
 from thane.interfaces.sockets import listen_tcp, listen_unix, peer_uid
 
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS: Final = 30
 MAX_HEADER_BYTES: Final = 64 * 1024
+MAX_MESSAGE_BYTES: Final = 4096
 
 
 class HttpServer:
@@ -57,6 +60,7 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Take no more connections, answer what was asked (for `drain_seconds` at most), close."""
+        self._app.end_streams()
         for server, _ in self._running:
             server.should_exit = True
         for _, task in self._running:
@@ -70,7 +74,11 @@ class HttpServer:
         config = Config(
             app,
             http=protocol,
-            ws="none",
+            ws=WSProtocol,
+            # Nothing that a client says is read; what it may say before it is shown out is this long.
+            ws_max_size=MAX_MESSAGE_BYTES,
+            # Events are short, and a thousand watchers would be a thousand compressions.
+            ws_per_message_deflate=False,
             lifespan="off",
             interface="asgi3",
             log_config=None,
@@ -115,6 +123,11 @@ class _Bounded(HttpToolsProtocol):
     """httptools has no limit for a request's head: without one, a client could fill the memory."""
 
     _head = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # For a stream whose client takes nothing any more; a WebSocket inherits it.
+        self.app_state = {**self.app_state, ABORT: transport.abort}
 
     def on_message_begin(self) -> None:
         self._head = 0

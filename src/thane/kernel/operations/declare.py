@@ -116,6 +116,7 @@ class Outside(Generic[Req, Intent, Outcome, Resp]):
 FOUR = ("prepare", "act", "settle", "recover")
 Handler = Callable[[Any, Unit, Any], Awaitable[Any]]
 IdentifiedBy = Callable[[Any, Any], Awaitable[Identified]]
+NeedsOf = Callable[[Any, Any], str]
 
 
 class Declaration(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +136,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     identified_by: IdentifiedBy | None
     secret_fields: tuple[str, ...]
     transient: tuple[str, ...]
+    needs_of: NeedsOf | None
+    streams: tuple[type[msgspec.Struct], ...]
     target: Any  # the function, or the class over Outside
 
 
@@ -154,6 +157,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
     identified_by: IdentifiedBy | None = None,
     secret_fields: tuple[str, ...] = (),
     transient: tuple[str, ...] = (),
+    needs_of: NeedsOf | None = None,
+    streams: tuple[type[msgspec.Struct], ...] = (),
 ) -> Callable[[T], T]:
     """Mark a function or an `Outside` class as an operation; it stays what it was.
 
@@ -164,7 +169,10 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
     `lists`: the request is a `ListRequest`. `anonymous`: asked without a bearer token;
     `identified_by(service, request)` then tells whose tenant it turns out to concern.
     `secret_fields`: of the answer, shown once: never stored, left out of replays.
-    `transient`: fields of the request that are never stored.
+    `transient`: fields of the request that are never stored. `needs_of(service, request)`: the
+    permission, where it follows from the request; `needs` then says so to people.
+    `streams`: the answer is a stream of these events for as long as the client listens; the
+    handler returns a `Stream` (see `streams.py`), which the host shows as it can.
     """
 
     def mark(target: T) -> T:
@@ -184,6 +192,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
             identified_by=identified_by,
             secret_fields=secret_fields,
             transient=transient,
+            needs_of=needs_of,
+            streams=streams,
             target=target,
         )
         return target

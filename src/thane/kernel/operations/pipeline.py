@@ -33,6 +33,7 @@ from thane.kernel.operations.stages.limit import Limit
 from thane.kernel.operations.stages.observe import Observe
 from thane.kernel.operations.stages.rules import JudgeRules
 from thane.kernel.operations.stages.validate import validate
+from thane.kernel.operations.streams import OpenStreams
 from thane.kernel.ports.identity import Identified, Identity
 from thane.kernel.ports.limits import Limits
 from thane.kernel.ports.observer import Observer
@@ -87,6 +88,7 @@ class Pipeline:
         self._authorise = Authorise(ports.permissions)
         self._execute = Execute(records, idempotency, rules, self.effects)
         self._observe = Observe(self.access, ports.observer, clock)
+        self.streams = OpenStreams(self._again, self._over)
 
     async def call(self, call: Call) -> Reply:
         """Run one request. Raises ThaneError for a refusal; anything else is a defect."""
@@ -98,6 +100,8 @@ class Pipeline:
             validate(call)
             await self._identify.concerned(call)
             await self._authorise(call)
+            if call.operation.streams:
+                self.streams.check_room()
             reply = await self._execute(call)
         except ThaneError as refused:
             self._observe.refused(call, refused.status, refused.code, started)
@@ -107,6 +111,15 @@ class Pipeline:
             raise
         self._observe.answered(call, reply, started)
         return reply
+
+    async def _again(self, call: Call) -> None:
+        """For a stream that goes on: raises if who asked for it may not have it any more."""
+        await self._identify(call)
+        await self._authorise(call)
+
+    def _over(self, call: Call, reason: str) -> None:
+        """A stream's end leaves an access row, as its beginning did; `code` says why it ended."""
+        self.access.note(call, call.operation.status, reason, self.clock.now_us())
 
     async def as_system(
         self,
@@ -144,5 +157,6 @@ class Pipeline:
 
     async def close(self, seconds: float = 10.0) -> None:
         """Let what is under way end (then end it), and hand over the last access rows."""
+        await self.streams.close()
         await self.effects.drain(seconds)
         self.access.flush()

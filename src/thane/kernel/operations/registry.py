@@ -63,6 +63,7 @@ class Bound:
         "run",
         "service",
         "status",
+        "streams",
         "summary",
     )
 
@@ -74,6 +75,7 @@ class Bound:
         self.effect = declaration.effect
         self.entity = declaration.entity
         self.status = declaration.status
+        self.streams = declaration.streams
         # A class without one of its own would inherit that of `Outside`, which says nothing of it.
         doc = inspect.cleandoc(declaration.target.__doc__ or "")
         if not doc:
@@ -309,6 +311,8 @@ def _check(declaration: Declaration) -> None:
         raise _refused(declaration, "names no permission (needs=…)")
     if declaration.lists and declaration.entity is None:
         raise _refused(declaration, "is a list and names no entity")
+    if declaration.streams and (declaration.effect is not Effect.NONE or declaration.anonymous):
+        raise _refused(declaration, "is a stream, which only reads, for somebody who is known")
     if declaration.identified_by is not None and not declaration.anonymous:
         raise _refused(declaration, "has identified_by, which is for anonymous operations")
 

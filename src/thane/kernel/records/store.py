@@ -24,7 +24,7 @@ from thane.kernel.records.horizon import horizon_of
 from thane.kernel.records.predicate import Order, Predicate
 from thane.kernel.records.prepare import Entrant, Preparer
 from thane.kernel.records.rows import decode_row
-from thane.kernel.records.schema import Registry
+from thane.kernel.records.schema import Registry, Schema
 from thane.kernel.records.unit import Unit
 
 T = TypeVar("T")
@@ -149,7 +149,8 @@ class Records:
                         f"the version of {id} at index {index} is not kept any more",
                         extra={"horizon": horizon},
                     )
-                return await self._decode(cls, id, entry.bodies[place])
+                found: E = await self.record_of(schema, id, entry.bodies[place])
+                return found
             at = head.previous
         raise NotFound(f"there was no {id} at index {index}")
 
@@ -160,12 +161,13 @@ class Records:
             return stored.entry
         return await self.engine.last_head(context.tenant_id, schema.table, id)
 
-    async def _decode(self, cls: type[E], id: str, body: bytes) -> E:
-        schema = schema_of(cls)
+    async def record_of(self, schema: Schema, id: str, body: bytes) -> Any:
+        """The row that a sealed body of an entry holds, sealed and secret fields empty.
+
+        KeyMissing or Erased if its subject is gone.
+        """
         plain = await self.preparer.open_body(schema.table, id, body)
-        row = msgspec.json.decode(plain[ROW_SALT_BYTES:])
-        record: E = decode_row(schema, row)
-        return record
+        return decode_row(schema, msgspec.json.decode(plain[ROW_SALT_BYTES:]))
 
 
 async def _repeated(once: Callable[[], Awaitable[T]]) -> T:

@@ -16,4 +16,12 @@ class Authorise:
         context, bound = call.known, call.operation
         if bound.declaration.anonymous or context.principal.kind is PrincipalKind.SYSTEM:
             return
-        await self._permissions.authorise(context, bound.needs, call.request)
+        await self._permissions.authorise(context, needs_of(call), call.request)
+
+
+def needs_of(call: Call) -> str:
+    """The permission that a validated call needs. Raises what the operation's own `needs_of` raises."""
+    declaration = call.operation.declaration
+    if declaration.needs_of is None:
+        return call.operation.needs
+    return declaration.needs_of(call.operation.service, call.request)

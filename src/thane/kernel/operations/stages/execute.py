@@ -61,6 +61,9 @@ class Execute:
             return await run(unit, call.request)
 
         value = await self._records.read(call.known, handler)
+        if bound.streams:
+            call.resource = value.about
+            return Reply(status=bound.status, body=b"", resource=call.resource, value=value)
         body, _ = answer(bound, value)
         return Reply(
             status=bound.status,
