@@ -1,10 +1,10 @@
-"""What runs inside a jail: the trusted first process, and the child that becomes the caller's program.
+"""What runs inside a jail: the trusted process that supervises, and what becomes the caller's program.
 
-The isolation program compiles this file and runs it alone, so it imports the standard
-library only, and little of it (every import is paid by each execution). The first
-process holds nothing secret and is trusted with three things only: to tell the exit
-status, to end everything in the jail, and to reap it so that its CPU time is counted.
-Limits and the clock are enforced from outside.
+The zygote imports it. For tier T1 the isolation program compiles this file and runs it
+alone, so it imports the standard library only, and little of it. The supervisor holds
+nothing secret and is trusted with three things only: to tell the exit status, to end
+everything in the jail, and to reap it so that its CPU time is counted. Limits and the
+clock are enforced from outside.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read_spec(descriptor: int) -> Spec:
     return spec
 
 
-# -- the first process ----------------------------------------------------------------
+# -- the supervisor -------------------------------------------------------------------
 
 
 def supervise(
@@ -110,49 +110,19 @@ def set_dumpable(value: int) -> None:
         raise OSError("prctl(PR_SET_DUMPABLE) failed")
 
 
-def _kill_namespace() -> None:
+def kill_namespace() -> None:
+    """End all others in the caller's process namespace."""
     try:
         os.kill(-1, _SIGKILL)
     except ProcessLookupError:
         return
 
 
-def first_process(spec_descriptor: int) -> None:
-    """Run as process 1 of the jail's own namespace; the child returns from here as the program."""
-    spec = read_spec(spec_descriptor)
-    gate_read, gate_write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(gate_write)
-        os.read(gate_read, 1)
-        os.close(gate_read)
-        os.close(spec["status"])
-        os.close(spec["control"])
-        os.setsid()
-        become(spec)
-        return
-    # Not dumpable: the program cannot open /proc/1/fd, /proc/1/mem or /proc/1/environ.
-    set_dumpable(0)
-    for name in ("stdin", "stdout", "stderr"):
-        os.close(spec[name])
-    os.write(spec["status"], b"started\n")
-    os.write(gate_write, b"g")
-    os.close(gate_write)
-    os.close(gate_read)
-
-    def readable_again() -> None:
-        # Everything else is dead: /proc/self/io may be opened again.
-        set_dumpable(1)
-
-    supervise(child, spec["control"], spec["status"], _kill_namespace, readable_again)
-    os._exit(0)
-
-
 # -- the program ----------------------------------------------------------------------
 
 
 def become(spec: Spec) -> None:
-    """Take on the limits, standard streams, folder and environment, then run the code."""
+    """Take on the limits and standard streams, then run."""
     for name, descriptor in enumerate(("stdin", "stdout", "stderr")):
         os.dup2(spec[descriptor], name)
     for descriptor in ("stdin", "stdout", "stderr"):
@@ -163,6 +133,11 @@ def become(spec: Spec) -> None:
 
         for number, value in spec["rlimits"]:
             resource.setrlimit(number, (value, value))
+    run(spec)
+
+
+def run(spec: Spec) -> None:
+    """Take on the folder and environment, then run the code. Limits and streams are set already."""
     os.chdir(spec["workspace"])
     os.environ.clear()
     os.environ.update(spec["env"])
@@ -213,14 +188,10 @@ def run_python(source: str, workspace: str) -> None:
 
 
 def main() -> None:
-    role, descriptor = sys.argv[1], int(sys.argv[2])
-    if role == "first":
-        first_process(descriptor)
-    else:
-        spec = read_spec(descriptor)
-        os.write(spec["status"], b"started\n")
-        os.close(spec["status"])
-        become(spec)
+    spec = read_spec(int(sys.argv[1]))
+    os.write(spec["status"], b"started\n")
+    os.close(spec["status"])
+    become(spec)
 
 
 if __name__ == "__main__":

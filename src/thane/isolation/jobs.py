@@ -17,6 +17,7 @@ from thane.isolation import tiers
 from thane.isolation.execution import Execution, Finished
 from thane.isolation.host import Host
 from thane.isolation.monitor import Send
+from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
 from thane.isolation.request import Refused, Request
 
@@ -55,8 +56,9 @@ class Slots:
 
 
 class Jobs:
-    def __init__(self, host: Host, probe: Probe, slots: int) -> None:
+    def __init__(self, host: Host, nursery: Nursery, probe: Probe, slots: int) -> None:
         self._host = host
+        self._nursery = nursery
         self._probe = probe
         self._slots = Slots(slots)
         self._running: dict[str, Execution] = {}
@@ -101,7 +103,7 @@ class Jobs:
             del self._starting[request.id]
         self._count += 1
         execution = self._running[request.id] = Execution(
-            self._host, request, tier, slot, str(self._count), send
+            self._host, self._nursery, request, tier, slot, str(self._count), send
         )
         try:
             finished = await execution.run()
