@@ -31,7 +31,7 @@ def is_measured() -> bool:
 
 
 def start_measured(path: Path, log: Path, arguments: tuple[str, ...]) -> None:
-    """Start the program under coverage. The client's own start, with no environment, could not be measured."""
+    """Start the program under coverage: the client's own start, with no environment, cannot be measured."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "coverage", "run", "--parallel-mode"]
     command += [f"--rcfile={root / 'pyproject.toml'}", f"--data-file={Path.cwd() / '.coverage'}"]

@@ -153,21 +153,22 @@ def test_version_2_is_taken_where_it_is_delegated(version_2: Path, monkeypatch: 
     assert made == [own, own / "thane-isolation-1-2"]
 
     limits = GroupLimits(memory_bytes=64 << 20, cpu_millicores=1500, processes=10)
-    group = found.create("job", limits)
+    group = found.create("job")
     folder = own / "thane-isolation-1-2/job"
+    assert (folder / "pids.max").read_text() == "8", "no fork bomb before it has its limits"
+    group.limit(limits)
     written = {path.name: path.read_text() for path in folder.iterdir()}
     assert written == {
         "memory.max": str(64 << 20),
         "memory.oom.group": "1",
-        "pids.max": "12",
+        "pids.max": "11",
         "cpu.max": "150000 100000",
     }
     (folder / "memory.current").write_text("1000\n")
     (folder / "memory.peak").write_text("2000\n")
     (folder / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
     (folder / "cpu.stat").write_text("usage_usec 777\nuser_usec 700\n")
-    group.join()
-    assert (folder / "cgroup.procs").read_text() == "0"
+    assert group.entries() == [str(folder / "cgroup.procs")]
     assert (group.memory_now(), group.peak_memory(), group.oom_kills(), group.cpu_us()) == (
         1000,
         2000,

@@ -33,6 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="thane.isolation", description=__doc__)
     parser.add_argument("socket", type=Path)
     parser.add_argument("--slots", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jails-per-zygote", type=int, default=1000, help="then it is replaced")
     parser.add_argument("--idle", type=float, default=10.0, help="seconds to wait after the last client")
     parser.add_argument("--stock", type=int, default=2, help="jails that are made ahead of their jobs")
     parser.add_argument("--force-tier", choices=tiers.TRIED, help="for tests: use this tier or none")
@@ -92,7 +93,7 @@ async def _serve(arguments: argparse.Namespace, host: Host) -> None:
     listener = life.listen(arguments.socket)
     # Jails lose the process that forked them at once: they are to become our own children.
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
-    nursery = Nursery(host, arguments.stock)
+    nursery = Nursery(host, arguments.stock, arguments.jails_per_zygote)
     probe = Probe(host, nursery)
     jobs = Jobs(host, nursery, probe, arguments.slots)
     in_user_namespace = host.stage.mounted and not host.stage.as_root

@@ -115,7 +115,11 @@ def _give_up_rights(uid: int) -> None:
         spawn.take_identity(uid)
     libc.prctl(libc.PR_SET_DUMPABLE, 1)  # or /proc/self/uid_map would be root's
     libc.unshare(libc.CLONE_NEWUSER)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{JAIL_UID} {uid} 1"), ("gid_map", f"{JAIL_UID} {uid} 1")):
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{JAIL_UID} {uid} 1"),
+        ("gid_map", f"{JAIL_UID} {uid} 1"),
+    ):
         _write(f"/proc/self/{name}", text)
     libc.drop_capabilities()
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)

@@ -80,7 +80,7 @@ class Execution:
                 self._host.stage.close_place(place)
 
     async def _open(self) -> Place:
-        """The job's folders; in the tiers with namespaces those of a jail that is ready, with the job's limits."""
+        """The job's folders; in the tiers with namespaces a ready jail's, made to fit the job."""
         limits = self._request.limits
         if not tiers.has_namespaces(self._tier):
             return self._host.stage.open_place(self._name, limits.disk_bytes, self._host.uid(self._slot))

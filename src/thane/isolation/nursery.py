@@ -26,7 +26,6 @@ from thane.isolation.stage import Place
 
 _MAKE_SECONDS = 20.0
 _ATTEMPTS = 3
-_JAILS_PER_ZYGOTE = 1000
 _DISK_UNTIL_HANDED_OVER = 1 << 20
 _SOURCE = str(Path(__file__).parents[2])
 
@@ -85,9 +84,10 @@ def _root_plan(host: Host) -> root.Plan:
 
 
 class Nursery:
-    def __init__(self, host: Host, stock: int) -> None:
+    def __init__(self, host: Host, stock: int, jails_per_zygote: int) -> None:
         self._host = host
         self._stock = stock
+        self._jails_per_zygote = jails_per_zygote
         self._tier: str | None = None  # the tier that is kept in stock
         self._ready: deque[Ready] = deque()
         self._making: set[asyncio.Task[None]] = set()
@@ -147,7 +147,7 @@ class Nursery:
         raise Refused("jail_failed", f"the jail of tier {tier} could not be set up: {reason}")
 
     async def _order(self, running: _Zygote, tier: str) -> tuple[Ready | None, str]:
-        """A jail from this zygote; or None with the jail's complaint, which is empty if the zygote is gone."""
+        """A jail from this zygote; or None and what it complains of: nothing if the zygote is gone."""
         self._count += 1
         slot, name = self._slots.pop(), f"jail-{self._count}"
         place = self._host.stage.open_place(name, _DISK_UNTIL_HANDED_OVER, self._host.uid(slot))
@@ -211,7 +211,7 @@ class Nursery:
 
     async def _running(self) -> _Zygote:
         async with self._starting:
-            if self._zygote is not None and self._zygote.made >= _JAILS_PER_ZYGOTE:
+            if self._zygote is not None and self._zygote.made >= self._jails_per_zygote:
                 self._dismiss()
             if self._zygote is None:
                 self._zygote = await self._start()
@@ -227,7 +227,17 @@ class Nursery:
         mapped = self._host.uid_base is not None
         said = sealed_memory(zygote.plan_of(_root_plan(self._host), _SOURCE, mapped=mapped))
         executable = self._host.interpreter.executable
-        command = [executable, "-I", "-S", "-u", "-B", "-c", zygote.start_text(), str(said), str(theirs.fileno())]
+        command = [
+            executable,
+            "-I",
+            "-S",
+            "-u",
+            "-B",
+            "-c",
+            zygote.start_text(),
+            str(said),
+            str(theirs.fileno()),
+        ]
 
         def become() -> None:
             spawn.close_all_but((said, theirs.fileno()))
@@ -256,12 +266,16 @@ class Nursery:
         loop = asyncio.get_running_loop()
         said = await loop.sock_recv(started.channel, 16)
         if said == b"map":
-            for name in ("uid_map", "gid_map"):
-                Path(f"/proc/{started.pid}/{name}").write_text(f"0 {self._host.uid_base} {self._host.uids}")
+            self._map_users(started.pid)
             await loop.sock_sendall(started.channel, b"mapped")
             said = await loop.sock_recv(started.channel, 16)
         if said != b"ready":
             raise ConnectionError(errno.EPIPE, "it ended while it was starting")
+
+    def _map_users(self, pid: int) -> None:
+        """As root: the zygote's own users are the program's piece of the host's unused ones."""
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{pid}/{name}").write_text(f"0 {self._host.uid_base} {self._host.uids}")
 
     async def end(self) -> None:
         """End the stock and the zygote. Jails that were taken are their owners' affair."""
@@ -278,10 +292,10 @@ async def _until_ready(launched: Launched) -> str:
     loop = asyncio.get_running_loop()
     words = bytearray()
     while not words.endswith(b"ready\n"):
-        readable = loop.create_future()
-        loop.add_reader(launched.status, lambda: readable.done() or readable.set_result(None))
+        readable = asyncio.Event()
+        loop.add_reader(launched.status, readable.set)
         try:
-            await readable
+            await readable.wait()
         finally:
             loop.remove_reader(launched.status)
         data = os.read(launched.status, 4096)

@@ -67,7 +67,7 @@ def _devices(root: str) -> None:
 
 
 def build(plan: Plan) -> None:
-    """Make the root and move into it. The caller has a mount namespace of its own, and nothing else has it."""
+    """Make the root and move into it. The caller's mount namespace is its own."""
     root = plan.at
     libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
     libc.mount("tmpfs", root, "tmpfs", _SAFE, "mode=755,size=1m")

@@ -1,6 +1,7 @@
 """Start the isolation program: by exec, with an empty environment, detached from the caller.
 
-Finds the interpreter and the folder it can be imported from. Whether it is needed and what is said to it is the client's affair.
+Finds the interpreter and the folder it can be imported from. Whether it is needed and what is said
+to it is the client's affair.
 """
 
 from __future__ import annotations
