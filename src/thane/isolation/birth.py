@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from thane.isolation import jailed, libc, root, seccomp, spawn
+from thane.isolation import agent, jailed, libc, root, seccomp, spawn
 
 _NAMESPACES = (
     libc.CLONE_NEWNS
@@ -49,6 +49,7 @@ class Order:
 
     uid: int  # the jail's, in the zygote's user namespace
     filter: bytes
+    agent: bool  # a stateful sandbox's jail, with an agent instead of a program
     streams: dict[str, int]
     trees: tuple[int, ...]
     groups: tuple[int, ...]
@@ -58,7 +59,14 @@ class Order:
         said = marshal.loads(message)
         streams = dict(zip(STREAMS, descriptors, strict=False))
         rest = descriptors[len(STREAMS) :]
-        return cls(said["uid"], said["filter"], streams, tuple(rest[: len(TREES)]), tuple(rest[len(TREES) :]))
+        return cls(
+            said["uid"],
+            said["filter"],
+            said["agent"],
+            streams,
+            tuple(rest[: len(TREES)]),
+            tuple(rest[len(TREES) :]),
+        )
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -140,6 +148,8 @@ def _first_process(order: Order) -> Program:
         os.close(group)
     _furnish(order)
     _give_up_rights(order.uid)
+    if order.agent:
+        return _become_agent(order)
     streams = order.streams
     gate_read, gate_write = os.pipe()
     child = os.fork()
@@ -149,8 +159,7 @@ def _first_process(order: Order) -> Program:
         return _await_job(order)
     # Not dumpable: the program cannot open /proc/1/fd, /proc/1/mem or /proc/1/environ.
     jailed.set_dumpable(0)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_IGN)
+    _ignore_signals()
     spawn.close_all_but((streams["control"], streams["status"], gate_write))
     for name in (0, 1):
         os.dup2(2, name)
@@ -164,6 +173,26 @@ def _first_process(order: Order) -> Program:
 
     jailed.supervise(child, streams["control"], streams["status"], jailed.kill_namespace, readable_again)
     os._exit(0)
+
+
+def _become_agent(order: Order) -> Program:
+    streams = order.streams
+    jailed.set_dumpable(0)
+    _ignore_signals()
+    spawn.close_all_but((streams["control"], streams["status"]))
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for name in (0, 1, 2):
+        os.dup2(nothing, name)
+    os.close(nothing)
+    seccomp.install(order.filter)
+    os.write(streams["status"], b"ready\n")
+    os.close(streams["status"])
+    return agent.Agent(streams["control"]).serve()
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _await_job(order: Order) -> Program:

@@ -13,7 +13,10 @@ import marshal
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import types
 
 SOURCE_NAME = "main.py"
 _SIGKILL = 9
@@ -156,34 +159,42 @@ def run_shell(spec: Spec) -> None:
     os.execv(spec["shell"], [spec["shell"], spec["source"]])
 
 
-def run_python(source: str, workspace: str) -> None:
-    """Run the file as `__main__`, as `python3 main.py` would; this frame is hidden from its tracebacks."""
+def main_module(workspace: str) -> types.ModuleType:
+    """What a started interpreter has: a module `__main__`, exit() and quit(), the script's folder in the path."""
     import site
     import types
 
     for provide in ("setquit", "setcopyright", "sethelper"):
-        getattr(site, provide)()  # exit(), quit(), help(): what a started interpreter has
-    with open(source, "rb") as file:
-        code = file.read()
+        getattr(site, provide)()
     module = types.ModuleType("__main__")
-    module.__dict__["__file__"] = source
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     sys.argv = [SOURCE_NAME]
     sys.path.insert(0, workspace)
+    return module
 
-    def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-        while trace is not None and trace.tb_frame.f_code.co_filename != SOURCE_NAME:
-            trace = trace.tb_next
-        import linecache
-        import traceback
 
-        # Shown lines come from the source itself, whatever lies in the workspace under its name.
-        lines = code.decode("utf-8", "replace").splitlines(keepends=True)
-        linecache.cache[SOURCE_NAME] = (len(code), None, lines, SOURCE_NAME)
-        traceback.print_exception(kind, error, trace)
+def show_error(source: bytes, error: BaseException) -> None:
+    """Print a traceback as the script's own: our frames are hidden from it."""
+    import linecache
+    import traceback
 
-    sys.excepthook = show
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != SOURCE_NAME:
+        trace = trace.tb_next
+    # Shown lines come from the source itself, whatever lies in the workspace under its name.
+    lines = source.decode("utf-8", "replace").splitlines(keepends=True)
+    linecache.cache[SOURCE_NAME] = (len(source), None, lines, SOURCE_NAME)
+    traceback.print_exception(type(error), error, trace)
+
+
+def run_python(source: str, workspace: str) -> None:
+    """Run the file as `__main__`, as `python3 main.py` would."""
+    with open(source, "rb") as file:
+        code = file.read()
+    module = main_module(workspace)
+    module.__dict__["__file__"] = source
+    sys.excepthook = lambda _, error, trace: show_error(code, error)
     exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), module.__dict__)
 
 

@@ -132,11 +132,15 @@ class Nursery:
         else:
             self._ready.append(jail)
 
-    async def _make(self, tier: str) -> Ready:
+    async def make_for_sandbox(self, tier: str) -> Ready:
+        """A jail with an agent. Raises Refused when none can be made."""
+        return await self._make(tier, agent=True)
+
+    async def _make(self, tier: str, *, agent: bool = False) -> Ready:
         reason = ""
         for _ in range(_ATTEMPTS):
             running = await self._running()
-            jail, reason = await self._order(running, tier)
+            jail, reason = await self._order(running, tier, agent=agent)
             if jail is not None:
                 return jail
             if reason:
@@ -146,14 +150,14 @@ class Nursery:
                 self._dismiss()
         raise Refused("jail_failed", f"the jail of tier {tier} could not be set up: {reason}")
 
-    async def _order(self, running: _Zygote, tier: str) -> tuple[Ready | None, str]:
+    async def _order(self, running: _Zygote, tier: str, *, agent: bool) -> tuple[Ready | None, str]:
         """A jail from this zygote; or None and what it complains of: nothing if the zygote is gone."""
         self._count += 1
         slot, name = self._slots.pop(), f"jail-{self._count}"
         place = self._host.stage.open_place(name, _DISK_UNTIL_HANDED_OVER, self._host.uid(slot))
         groups = self._host.groups if tier == tiers.T2 else None
         group = groups.create(name) if groups is not None else None
-        launched, plan = self._send_order(running, tier, slot, place, group)
+        launched, plan = self._send_order(running, tier, slot, place, group, agent=agent)
         jail = Ready(tier, slot, place, group, launched, plan)
         try:
             words = await asyncio.wait_for(_until_ready(launched), _MAKE_SECONDS)
@@ -170,17 +174,19 @@ class Nursery:
         return None, complaint
 
     def _send_order(
-        self, running: _Zygote, tier: str, slot: int, place: Place, group: Group | None
+        self, running: _Zygote, tier: str, slot: int, place: Place, group: Group | None, *, agent: bool
     ) -> tuple[Launched, socket.socket]:
         pipes = {name: os.pipe() for name in ("status", "stdout", "stderr", "diagnostics")}
-        control_read, control_write = os.pipe()
+        # An agent is spoken to; a program's first process only has to see that its end closes.
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control_write, control_read = (end.detach() for end in ends)
         plan, their_plan = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         theirs = {name: ends[1] for name, ends in pipes.items()}
         theirs |= {"control": control_read, "plan": their_plan.detach()}
         trees = [libc.clone_tree(path) for path in (place.workspace, place.tmp, place.shm, place.code)]
         entries = [os.open(path, os.O_WRONLY) for path in (group.entries() if group is not None else [])]
         uid = 0 if self._host.uid_base is None else slot + 1
-        order = marshal.dumps({"uid": uid, "filter": seccomp.build(tiers.rules(tier))})
+        order = marshal.dumps({"uid": uid, "filter": seccomp.build(tiers.rules(tier)), "agent": agent})
         passed = [*(theirs[name] for name in birth.STREAMS), *trees, *entries]
         try:
             socket.send_fds(running.channel, [order], passed)
