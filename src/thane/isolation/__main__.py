@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from thane.isolation import cgroups, confined, interpreter, janitor, libc, life, tiers
+from thane.isolation import broom, cgroups, confined, interpreter, janitor, libc, life, tiers
 from thane.isolation.host import Host
 from thane.isolation.jobs import Jobs
 from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
+from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.stage import Stage
 
 # Above every range that distributions and container managers hand out; each program takes a piece by its pid.
@@ -34,6 +34,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("socket", type=Path)
     parser.add_argument("--slots", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--jails-per-zygote", type=int, default=1000, help="then it is replaced")
+    parser.add_argument(
+        "--claim", type=float, default=60.0, help="seconds that sandboxes wait for their server"
+    )
     parser.add_argument("--idle", type=float, default=10.0, help="seconds to wait after the last client")
     parser.add_argument("--stock", type=int, default=2, help="jails that are made ahead of their jobs")
     parser.add_argument("--force-tier", choices=tiers.TRIED, help="for tests: use this tier or none")
@@ -59,7 +62,10 @@ def _sweep_stale(parent: str) -> None:
         if not entry.is_dir(follow_symlinks=False) or not cgroups.is_stale(entry.name):
             continue
         if entry.stat(follow_symlinks=False).st_uid == os.getuid():
-            shutil.rmtree(entry.path, ignore_errors=True)
+            try:
+                broom.remove_tree(entry.path)
+            except OSError as error:  # another starter is at it too, or it is not ours to remove
+                sys.stderr.write(f"{entry.path}, left by a dead program, stays: {error}\n")
 
 
 def _prepare(arguments: argparse.Namespace) -> Host:
@@ -95,10 +101,11 @@ async def _serve(arguments: argparse.Namespace, host: Host) -> None:
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     nursery = Nursery(host, arguments.stock, arguments.jails_per_zygote)
     probe = Probe(host, nursery)
-    jobs = Jobs(host, nursery, probe, arguments.slots)
+    sandboxes = Sandboxes(host, nursery, arguments.claim)
+    jobs = Jobs(host, nursery, probe, sandboxes, arguments.slots)
     in_user_namespace = host.stage.mounted and not host.stage.as_root
     program = life.Life(
-        arguments.socket, jobs, probe, idle=arguments.idle, in_user_namespace=in_user_namespace
+        arguments.socket, jobs, sandboxes, probe, idle=arguments.idle, in_user_namespace=in_user_namespace
     )
     await program.live(listener)
     await nursery.end()

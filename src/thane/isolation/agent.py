@@ -18,7 +18,7 @@ import socket
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
 from thane.isolation import jailed, spawn
 
@@ -132,7 +132,7 @@ def run_cells(channel_descriptor: int, workspace: str) -> None:
         for target, descriptor in enumerate(descriptors[:3]):
             os.dup2(descriptor, target)
             os.close(descriptor)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)
+        sys.stdin = _standard_input()
         os.environ.update(said["env"])
         code = _run_cell(said["code"], module)
         _flush()
@@ -141,6 +141,10 @@ def run_cells(channel_descriptor: int, workspace: str) -> None:
         for target in range(3):
             os.dup2(nothing, target)
         channel.send(b"done %d %d" % (int(message), code))
+
+
+def _standard_input() -> TextIO:
+    return open(0, encoding="utf-8", closefd=False)
 
 
 def _flush() -> None:

@@ -36,6 +36,7 @@ class Finished:
     verdict: dict[str, Any]
     place: Place | None
     disk_bytes: int
+    shared: bool = False  # the folders are a living sandbox's, not the job's own
 
 
 class Execution:

@@ -160,7 +160,7 @@ def run_shell(spec: Spec) -> None:
 
 
 def main_module(workspace: str) -> types.ModuleType:
-    """What a started interpreter has: a module `__main__`, exit() and quit(), the script's folder in the path."""
+    """What a started interpreter has: `__main__`, exit() and quit(), the script's folder in the path."""
     import site
     import types
 

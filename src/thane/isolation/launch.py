@@ -18,6 +18,7 @@ from thane.isolation.host import Host
 from thane.isolation.request import Request
 from thane.isolation.stage import Place
 
+CPU_LIMIT = resource.RLIMIT_CPU
 _OPEN_FILES = 1024
 _STACK = 8 << 20
 _LOCKED_MEMORY = 1 << 16

@@ -58,7 +58,7 @@ class Monitor:
         next_sample = next_disk = 0.0
         while True:
             before = time.monotonic()
-            memory = self._look_at_memory()
+            memory = self.look()
             if before >= next_disk and not self._place.tmpfs:
                 next_disk = before + _DISK_PERIOD
                 self._look_at_disk()
@@ -69,7 +69,8 @@ class Monitor:
             # Looking must not take more than a fifth of a processor, however much there is to look at.
             await asyncio.sleep(max(period, 4 * spent))
 
-    def _look_at_memory(self) -> int:
+    def look(self) -> int:
+        """Bytes of memory in use now; says `stop` when they are too many."""
         if self._group is not None:
             if self._group.oom_kills():
                 self._stop("memory")

@@ -41,6 +41,10 @@ class Ready:
     launched: Launched
     plan: socket.socket
 
+    def complaint(self) -> str:
+        """What those who made it have written where only complaints go."""
+        return _complaint(self.launched.diagnostics)
+
     def hand_over(self, plan: dict[str, object], stdin: int) -> None:
         """Let the program's process go. Takes `stdin`."""
         spec = sealed_memory(marshal.dumps(plan))

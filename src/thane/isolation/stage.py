@@ -16,7 +16,7 @@ import pathlib
 import shutil
 from dataclasses import dataclass
 
-from thane.isolation import libc, spawn
+from thane.isolation import broom, libc, spawn
 from thane.isolation.interpreter import Interpreter
 
 INODES = 20_000
@@ -181,5 +181,5 @@ class Stage:
             libc.umount(place.base)
             os.rmdir(place.base)
         else:
-            shutil.rmtree(place.base)
+            broom.remove_tree(place.base)
         shutil.rmtree(place.code)
