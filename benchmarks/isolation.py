@@ -209,7 +209,8 @@ async def main(arguments: argparse.Namespace) -> None:
     _, _, verdict = await port.run()
     print(f"tier {verdict.tier}, enforced by {verdict.enforcement}")
     print(
-        f"{len(os.sched_getaffinity(0))} processors, load {os.getloadavg()}, uid {os.getuid()}, Linux {os.uname().release}"
+        f"{len(os.sched_getaffinity(0))} processors, load {os.getloadavg()[0]:.1f}, uid {os.getuid()},"
+        f" Linux {os.uname().release}"
     )
     print(
         f"{arguments.rounds} rounds, {arguments.stock} jails in stock, 2 slots, {AT_ONCE} at once, {LIMITS}"
