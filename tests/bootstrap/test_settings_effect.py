@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from tests.maintenance.house import Home
 from tests.support.project import SOURCE
 from thane.bootstrap.launcher import ProgramLauncher
+from thane.bootstrap.monitoring import metrics
 from thane.bootstrap.values import access_kept_since, bounds, identity_cache, networks, signer_jobs
 from thane.domains.accounts import CreateKey
 from thane.interfaces.cli.main import cli
@@ -129,7 +130,7 @@ class TestWired:
                 key = (await home.system.call_as_owner("api_keys.create", CreateKey(name="k"))).value.key
                 for _ in range(3):
                     await home.system.accounts.identify(key)
-                rendered = home.system._render_metrics().decode()
+                rendered = metrics(home.system.telemetry).decode()
                 found = re.search(r'cache_hit_total\{cache="identify"\} (\d+)', rendered)
                 assert int(found[1]) == hits if found else hits == 0
 

@@ -26,9 +26,11 @@ def test_output_arrives_before_the_program_ends(data: Path) -> None:
     going.send_signal(signal.SIGINT)
     _, err = going.communicate(timeout=30)
     assert going.returncode == 130
-    # Ctrl-C cancels the program, and the record says so.
-    words = err.decode().splitlines()[-1].split()
+    # Ctrl-C cancels the program, and the record says so, with what it used until then.
+    words = err.decode().replace(",", "").splitlines()[-1].split()
     assert words[3] == "cancelled"
+    assert int(words[4]) > 0, words
+    assert words[9] != "T0", words
     rows = thane("timeline", words[1], "--json", data=data).json
     assert [(r["kind"], r["operation"], r["outcome"]) for r in rows] == [
         ("record", "runs.create", "done"),
@@ -37,6 +39,24 @@ def test_output_arrives_before_the_program_ends(data: Path) -> None:
         ("outcome", "sandboxes.execute", "cancelled"),
         ("record", "runs.finish", "done"),
     ]
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_cancels_the_program_as_ctrl_c_does(data: Path, name: signal.Signals) -> None:
+    going = started("run", "--data", data, "-c", COUNT)
+    assert going.stdout is not None
+    going.stdout.readline()
+    going.send_signal(name)
+    _, err = going.communicate(timeout=30)
+    assert (going.returncode, b" cancelled " in err) == (130, True), err
+
+
+def test_a_program_that_isolation_refuses_says_why(data: Path) -> None:
+    done = thane("run", "-c", "print(1)", data=data, env={"THANE_ISOLATION_MINIMUM_TIER": "T3"})
+    assert done.code == 1
+    assert done.summary[2] == "failed"
+    assert "isolation_unavailable: the job asks for tier T3" in done.notes
+    assert "thane doctor" in done.notes
 
 
 def test_a_reader_that_goes_away_cancels_the_program(data: Path) -> None:

@@ -60,10 +60,14 @@ def test_after_a_crash_everything_agrees_and_nothing_is_missing(
             server = _kill_under_load(victim, server, processes, journal, chance, f"{seed}.{number}")
         wait_for(lambda: settled(data), "the reconciler is done")
         _send_again(server, journal)
-        found = problems(data, lines_of(journal) if journal.exists() else ())
+        lines = lines_of(journal) if journal.exists() else []
+        failed = [line for line in lines if line["event"] == "answered" and line["status"] >= 500]
+        assert not failed, f"a crash is no answer: {failed[:3]}"
+        found = problems(data, lines)
         assert not found, shown(found)
     assert server.stop() == 0
-    found, _ = projections_of_a_rebuild(data, tmp_path / "copy")
+    found, projections = projections_of_a_rebuild(data, tmp_path / "copy")
+    assert projections, "there is at least the audit trail"
     assert not found, shown(found)
 
 

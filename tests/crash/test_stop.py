@@ -66,7 +66,9 @@ def test_what_does_not_end_within_the_drain_time_is_cancelled_and_settled(
     (row,) = Snapshot(data).tables["executions"]
     assert row["status"] == "cancelled"
     answer = running.result()
-    assert answer is None or answer.body["status"] == "cancelled", answer
+    assert answer is not None
+    assert answer.body["status"] == "cancelled", answer
+    assert answer.body["ledger"]["index"] is not None
     found = problems(data)
     assert not found, shown(found)
     _is_left_signed_and_closed(server)

@@ -30,8 +30,8 @@ def is_measured() -> bool:
     return coverage is not None and coverage.Coverage.current() is not None
 
 
-def start_measured(path: Path, log: Path, arguments: tuple[str, ...]) -> None:
-    """Start the program under coverage: the client's own start, with no environment, cannot be measured."""
+def start_measured(path: Path, log: Path, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    """Start the program under coverage: as the client starts it, with no environment, nothing is measured."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "coverage", "run", "--parallel-mode"]
     command += [f"--rcfile={root / 'pyproject.toml'}", f"--data-file={Path.cwd() / '.coverage'}"]
@@ -43,8 +43,11 @@ def start_measured(path: Path, log: Path, arguments: tuple[str, ...]) -> None:
         "2",
     ]
     with log.open("ab") as file:
-        subprocess.Popen([*command, *arguments], env={}, cwd="/", stderr=file, start_new_session=True)
+        started = subprocess.Popen(
+            [*command, *arguments], env={}, cwd="/", stderr=file, start_new_session=True
+        )
     wait_until(path.exists, "the measured program listens")
+    return started
 
 
 class Programs:
@@ -53,7 +56,7 @@ class Programs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._missing: dict[Tier, str] = {}
-        self._measured: set[Tier] = set()
+        self._measured: dict[Tier, subprocess.Popen[bytes]] = {}
 
     def socket(self, tier: Tier) -> Path:
         return self.folder / f"{tier}.sock"
@@ -62,8 +65,7 @@ class Programs:
         arguments = ("--force-tier", str(tier), "--idle", "30")
         log = self.folder / f"{tier}.log"
         if is_measured() and tier not in self._measured:
-            self._measured.add(tier)
-            start_measured(self.socket(tier), log, arguments)
+            self._measured[tier] = start_measured(self.socket(tier), log, arguments)
         return IsolationClient(self.socket(tier), log, 2, "tests", program_arguments=arguments)
 
     def missing(self, tier: Tier) -> str:
@@ -95,6 +97,8 @@ class Programs:
             os.kill(pid, signal.SIGTERM)
             wait_until(lambda pid=pid: not is_alive(pid), "the program ends by SIGTERM")  # type: ignore[misc]
             wait_until(lambda pid=pid: not remains_of(pid), "nothing is left of it")  # type: ignore[misc]
+            if tier in self._measured:
+                self._measured[tier].wait()
 
 
 @pytest.fixture(scope="session")

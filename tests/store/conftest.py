@@ -40,20 +40,21 @@ async def world(unborn: World) -> World:
     return unborn
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What uses a world is run on every engine, and says so."""
     for item in items:
         if "engine_class" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.every_engine)
+            config.stash.setdefault(RAN, set())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI, a run that has conformance tests has run them on every registered engine, or has failed."""
     ran = session.config.stash.get(RAN, None)
     left_out = {engine.name for engine in REGISTERED} - (ran or set())
-    if in_ci() and ran is not None and left_out:
-        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            reporter.write_line(
-                f"registered engines that were not run: {', '.join(sorted(left_out))}", red=True
-            )
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if not in_ci() or ran is None or not left_out or session.config.option.collectonly:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"registered engines that were not run: {', '.join(sorted(left_out))}", red=True)
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from thane.adapters.disk import DataFolder
+from thane.bootstrap.joining import JoiningCaller, visitors_served
 from thane.bootstrap.place import data_folder, refuse_impossible
 from thane.bootstrap.reading import StoreReader
 from thane.bootstrap.system import System
@@ -29,8 +30,10 @@ from thane.kernel.settings_effect import idle
 
 log = logging.getLogger(__name__)
 
-# A command that finds the folder locked by one that is just ending waits this long for its socket.
+# An owner that is leaving has this long beyond its drain time to give the folder up.
 PATIENCE_SECONDS = 5.0
+# What outlasts the drain time is ended, and may take so long to be settled and answered before it is cut off.
+ANSWER_SECONDS = 5
 
 
 class ProgramLauncher:
@@ -47,30 +50,45 @@ class ProgramLauncher:
     @asynccontextmanager
     async def calling(self, data: Path, loaded: Loaded) -> AsyncIterator[Caller]:
         folder = data_folder(data, loaded.settings)
-        system = await self._owned(folder, loaded)
-        if system is None:
-            yield UnixSocket(folder.socket)
-            return
-        app, drain = system.app, loaded.settings.http.drain_timeout_secs
+        async with AsyncExitStack() as kept:
+
+            async def join() -> Caller:
+                system = await self._owned(folder, loaded)
+                if system is None:
+                    return UnixSocket(folder.socket)
+                return await kept.enter_async_context(self._owning(system))
+
+            caller = JoiningCaller(join, self._patience(loaded))
+            await caller.join()
+            yield caller
+
+    @asynccontextmanager
+    async def _owning(self, system: System) -> AsyncIterator[Caller]:
+        """Others find this process while it owns the folder; what they began is finished before it leaves."""
+        app, drain = system.app, system.settings.http.drain_timeout_secs
 
         def server() -> Behind:
             from thane.interfaces.http.server import HttpServer
 
-            return HttpServer(app, drain_seconds=drain)
+            return HttpServer(app, drain_seconds=drain + ANSWER_SECONDS)
 
-        door = Door(folder.socket, server)
+        door = Door(system.folder.socket, server)
         try:
-            # Others find this process while it owns the folder; what they began is finished before it leaves.
             door.open()
             yield InProcess(app)
+            if not await visitors_served(system.pipeline.effects):
+                drain = 0
         finally:
-            await door.close()
-            await system.stop()
+            await _ended(system, door.close(), drain)
+
+    def _patience(self, loaded: Loaded) -> float:
+        """How long an owner may take to leave: a server that is told to stop answers nobody new meanwhile."""
+        return loaded.settings.http.drain_timeout_secs + ANSWER_SECONDS + PATIENCE_SECONDS
 
     async def _owned(self, folder: DataFolder, loaded: Loaded) -> System | None:
         """A started system that owns the folder; None if another process does and answers."""
         self._log(loaded, quiet=True)
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + self._patience(loaded)
         while True:
             system = System(loaded.settings, folder, role="command")
             try:
@@ -105,7 +123,8 @@ class ProgramLauncher:
         folder = data_folder(data, loaded.settings)
         system = System(loaded.settings, folder, role="server")
         await system.start()
-        server = HttpServer(system.app, drain_seconds=loaded.settings.http.drain_timeout_secs)
+        drain = loaded.settings.http.drain_timeout_secs
+        server = HttpServer(system.app, drain_seconds=drain + ANSWER_SECONDS)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -122,8 +141,7 @@ class ProgramLauncher:
             )
             await stop.wait()
         finally:
-            await server.stop()
-            await system.stop()
+            await _ended(system, server.stop(), drain)
 
     def operations(self) -> Operations:
         with TemporaryDirectory() as scratch:
@@ -142,3 +160,11 @@ class ProgramLauncher:
         configure(level=level, style=loaded.settings.log.format, scrub=Scrubber(loaded.secrets()))
         for setting in idle(loaded.settings):
             log.warning("%s", setting)
+
+
+async def _ended(system: System, hang_up: Coroutine[Any, Any, None], drain: int) -> None:
+    """Take no more, let what was begun end, end what does not, and answer all of it; then stop."""
+    try:
+        await asyncio.gather(hang_up, system.pipeline.close(drain))
+    finally:
+        await system.stop()

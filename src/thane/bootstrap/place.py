@@ -46,6 +46,14 @@ def refuse_impossible(settings: Settings) -> None:
 
 def data_folder(path: Path, settings: Settings) -> DataFolder:
     """The folder, with its store where `database.url` says. SettingsError."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise SettingsError(
+            f"the data folder's name {shown} is not valid UTF-8, which SQLite needs",
+            hint="Choose another folder, with --data DIR or THANE_DATA.",
+        ) from None
     named = _sqlite_path(settings.database.url)
     folder = DataFolder(path)
     if named is None:

@@ -20,6 +20,7 @@ from thane import __version__
 from thane.adapters.disk import DataFolder
 from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
+from thane.bootstrap.monitoring import health, metrics
 from thane.bootstrap.place import open_keys
 from thane.bootstrap.upkeep import upkeep
 from thane.bootstrap.values import (
@@ -54,7 +55,6 @@ from thane.domains.sandboxes import module as sandboxes_module
 from thane.domains.system import Server, SystemService
 from thane.domains.system import module as system_module
 from thane.interfaces.http.app import HttpApp
-from thane.interfaces.http.health import Check
 from thane.kernel.clock import Clock, SystemClock, from_us
 from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.feed import Feed
@@ -67,6 +67,7 @@ from thane.kernel.operations.reconciler import Reconciler
 from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.isolation import Tier, TierReport
 from thane.kernel.ports.passthrough import NoBudgets
+from thane.kernel.ports.rules import AllOf
 from thane.kernel.records import Records, Registry, schema_of
 from thane.kernel.records.engine import Engine
 from thane.kernel.records.keys import SubjectRing
@@ -239,7 +240,7 @@ class System:
         self.pipeline = Pipeline(
             self.records,
             self.operations,
-            Ports(identity=self.accounts, observer=self._meters, rules=self.runs),
+            Ports(identity=self.accounts, observer=self._meters, rules=AllOf(self.projects, self.runs)),
             clock=self.clock,
             ids=self.ids,
             spool=self.folder.spool,
@@ -262,8 +263,8 @@ class System:
             self.pipeline,
             max_body_bytes=self.settings.http.max_body_bytes,
             proxies=networks(self.settings),
-            health=self._health(),
-            metrics=self._render_metrics if self.settings.monitoring.metrics_enabled else None,
+            health=health(self.engine, self.isolation),
+            metrics=(lambda: metrics(self.telemetry)) if self.settings.monitoring.metrics_enabled else None,
             metrics_path=self.settings.monitoring.prometheus_endpoint,
             counted=self.telemetry.http_request,
         )
@@ -326,21 +327,6 @@ class System:
             started_at=now,
             last_seen_at=now,
         )
-
-    def _health(self) -> dict[str, Check]:
-        async def store() -> None:
-            await self.engine.schema_digest()
-
-        async def isolation() -> None:
-            await self.isolation.start()
-
-        return {"store": store, "isolation": isolation}
-
-    def _render_metrics(self) -> bytes:
-        # Imported at the first scrape: the client library costs a tenth of a second at start.
-        from thane.kernel.exposition import registry_of, render
-
-        return render(registry_of(self.telemetry))
 
     # -- what hosts ask ---------------------------------------------------------------------
 

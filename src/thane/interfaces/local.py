@@ -16,12 +16,20 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from thane.interfaces.sockets import short_path
-from thane.kernel.errors import ConnectionFailed
+from thane.kernel.errors import ConnectionFailed, Invalid
 
 OWNER: Final = "thane.owner"
 MAX_LINE: Final = 8 << 20
 
 OnEvent = Callable[[str, Any], None]
+
+
+class NobodyAnswers(ConnectionFailed):
+    """No connection was made, so nothing of the request was sent: it may be sent again, whatever it is."""
+
+    code = "nobody_answers"
+    title = "Nobody answers on the socket"
+    default_hint = "Start `thane serve`, or remove the socket file if no server runs."
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -121,10 +129,7 @@ class UnixSocket:
             with short_path(self._path) as short:
                 reader, writer = await asyncio.open_unix_connection(short, limit=MAX_LINE)
         except OSError as fault:
-            raise ConnectionFailed(
-                f"nobody answers on {self._path}",
-                hint="Start `thane serve`, or remove the socket file if no server runs.",
-            ) from fault
+            raise NobodyAnswers(f"nobody answers on {self._path}") from fault
         try:
             lines = [f"{method} {path} HTTP/1.1".encode(), b"host: localhost", b"connection: close"]
             lines += [name + b": " + value for name, value in fields]
@@ -144,7 +149,13 @@ class UnixSocket:
 
 
 def _body(body: Any) -> bytes:
-    return b"" if body is None else msgspec.json.encode(body)
+    try:
+        return b"" if body is None else msgspec.json.encode(body)
+    except UnicodeEncodeError as fault:  # arguments that are no text come as lone surrogates
+        bad = fault.object[: fault.start + 20].encode("utf-8", "backslashreplace").decode()
+        raise Invalid(
+            f"{bad!r} is not valid UTF-8", hint="Give text; bytes of any other kind go into a --file."
+        ) from fault
 
 
 def _headers(

@@ -92,8 +92,6 @@ def _settle(agent: Agent, order: dict[str, Any], descriptors: list[int]) -> Prog
     """In a new process: leave the agent behind and become a context, or a command."""
     import resource
 
-    from thane.isolation import birth
-
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -106,7 +104,7 @@ def _settle(agent: Agent, order: dict[str, Any], descriptors: list[int]) -> Prog
             os.dup2(descriptor, target)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        birth.forget_machinery()
+        jailed.forget_machinery()
         return lambda: jailed.run(order)
     (channel,) = descriptors
     spawn.close_all_but((channel,))
@@ -114,7 +112,7 @@ def _settle(agent: Agent, order: dict[str, Any], descriptors: list[int]) -> Prog
     os.environ.clear()
     os.environ.update(order["env"])
     os.chdir(order["workspace"])
-    birth.forget_machinery()
+    jailed.forget_machinery()
     return lambda: run_cells(channel, order["workspace"])
 
 

@@ -17,7 +17,6 @@ import resource
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -216,16 +215,6 @@ def _await_job(order: Order) -> Program:
         os.sched_setaffinity(0, spec["processors"])
     seccomp.install(order.filter)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    forget_machinery()
+    jailed.forget_machinery()
     gc.enable()
     return lambda: jailed.run(spec)
-
-
-def forget_machinery() -> None:
-    """Nothing of the isolation program's is to be found where programs look."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "thane"]:
-        del sys.modules[name]
-    for path in [path for path in sys.path if not path.startswith(sys.base_prefix)]:
-        sys.path.remove(path)
-    sys.path_importer_cache.clear()
-    sys.orig_argv[:] = [sys.executable, jailed.SOURCE_NAME]

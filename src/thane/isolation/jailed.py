@@ -198,6 +198,16 @@ def run_python(source: str, workspace: str) -> None:
     exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), module.__dict__)
 
 
+def forget_machinery() -> None:
+    """Nothing of the isolation program's is to be found where programs look."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "thane"]:
+        del sys.modules[name]
+    for path in [path for path in sys.path if not path.startswith(sys.base_prefix)]:
+        sys.path.remove(path)
+    sys.path_importer_cache.clear()
+    sys.orig_argv[:] = [sys.executable, SOURCE_NAME]
+
+
 def main() -> None:
     spec = read_spec(int(sys.argv[1]))
     os.write(spec["status"], b"started\n")

@@ -132,6 +132,7 @@ async def one_fault(template: World, disk: FaultyVFS, folder: Path, fault: Fault
     return reached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.TEAR, Fault.FAIL_WRITE, Fault.FAIL_SYNC, Fault.DIE_SYNC])
 async def test_no_fault_at_any_place_breaks_a_promise(
     template: World, disk: FaultyVFS, tmp_path: Path, fault: Fault

@@ -6,18 +6,19 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
-from tests.store.entities import Box
+from tests.store.entities import Box, Part, Status
 from tests.store.sqlite.homes import engine_of, in_folder, like
 from tests.store.test_batches import whole
 from tests.store.world import World, make_keys
 from thane.adapters.sqlite import SqliteEngine
 from thane.adapters.sqlite.connection import WAL_KEPT_BYTES
 from thane.kernel.errors import ConnectionFailed, DatabaseError, StorageFull, TransactionFailed
-from thane.kernel.records import Unit
+from thane.kernel.records import Order, Predicate, Unit, schema_of
 
 PRAGMAS = {
     "journal_mode": "wal",
@@ -98,6 +99,28 @@ async def test_a_long_read_holds_the_log_up_and_no_longer(home: World) -> None:
             break
     assert engine.wal_pages < 1024
     await whole(home, home.a)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_list_in_an_indexed_order_is_not_sorted_again(home: World, descending: bool) -> None:
+    """Else every page of a list would read all that match."""
+    engine = engine_of(home)
+
+    def plan(cls: type[Any], where: Predicate, *order: Order) -> str:
+        table = engine._tables[schema_of(cls).table]
+        sql = table.select(where, order, True)
+        args = [home.a, *table.bind(where), 50]
+        return str(engine._writer.connection.execute(f"EXPLAIN QUERY PLAN {sql}", args).fetchall())
+
+    ids = Order("id", descending)
+    for shown in (
+        plan(Part, Part.box_id == "box_1", ids),
+        plan(Box, Box.status == Status.NEW, Order("created_at", descending), ids),
+        plan(Box, Box.name > "a", Order("name", descending), ids),
+    ):
+        # Names are unique and need no id behind them, which SQLite cannot know of a table's later order.
+        assert "USE TEMP B-TREE FOR ORDER BY" not in shown
+        assert "USING INDEX" in shown
 
 
 async def test_a_store_can_be_read_beside_its_owner(home: World) -> None:

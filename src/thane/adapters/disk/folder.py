@@ -53,7 +53,11 @@ class DataFolder:
 
     @property
     def exists(self) -> bool:
-        return self.store.exists()
+        """Whether a store lies there; a clear error where one may not even look."""
+        try:
+            return self.store.exists()
+        except OSError as fault:
+            raise _refused(self.path, fault) from fault
 
     def make(self) -> None:
         """Make what is missing; a clear error where the disk refuses."""

@@ -107,7 +107,12 @@ class SqliteEngine:
         if self._shrinking is not None:
             await self._shrinking
         self._reader.close()
-        self._writer.connection.close()
+        try:
+            self._writer.connection.close()
+        except apsw.Error as error:
+            # The last one out copies the log back; where the disk refuses, the next one in reads it.
+            log.warning("the write-ahead log could not be copied back: %s", error)
+            self._writer.connection.close(True)
 
     # -- schema ---------------------------------------------------------------------------
 
@@ -183,7 +188,9 @@ class SqliteEngine:
         table = self._tables[selection.schema.table]
         sql = table.search(selection.where, selection.tenant_id is not None)
         args = [match_text(query), *self._scope_and_values(table, selection), selection.limit]
-        return [table.load(r) for r in await self._reader.rows(sql, args, table.name, "search")]
+        # FTS5 merges its lists in one step of SQLite's, however long they are.
+        rows = await self._reader.rows(sql, args, table.name, "search", inline=False)
+        return [table.load(r) for r in rows]
 
     async def traverse(
         self, start: Schema, tenant_id: str, id: str, hops: Sequence[Hop], limit: int

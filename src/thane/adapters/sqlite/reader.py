@@ -52,16 +52,19 @@ class Reader:
     def _is_late(self) -> bool:
         return time.perf_counter() > self._deadline
 
-    async def rows(self, sql: str, args: Sequence[Any], table: str, verb: str) -> list[Row]:
-        """All rows of a statement."""
+    async def rows(
+        self, sql: str, args: Sequence[Any], table: str, verb: str, *, inline: bool = True
+    ) -> list[Row]:
+        """All rows of a statement. `inline` False: it does what cannot be aborted, so not in the loop."""
         started = time.perf_counter()
         self._deadline = started + INLINE_SECONDS
         try:
-            try:
-                return self._inline.execute(sql, args).fetchall()
-            except (apsw.InterruptError, apsw.BusyError):
-                self.sent_to_pool += 1
-                return await self.pooled(lambda connection: connection.execute(sql, args).fetchall())
+            if inline:
+                try:
+                    return self._inline.execute(sql, args).fetchall()
+                except (apsw.InterruptError, apsw.BusyError):
+                    self.sent_to_pool += 1
+            return await self.pooled(lambda connection: connection.execute(sql, args).fetchall())
         except apsw.Error as error:
             raise query_failed(error) from error
         finally:

@@ -10,7 +10,7 @@ class SetupLinkUsed(Gone):
 
     code = "setup_link_used"
     title = "Set-up link used"
-    default_hint = "`thane setup-link` prints a new one on the machine that holds the data folder."
+    default_hint = "`POST /api/v1/setup-links`, as an owner, makes a new one."
 
 
 class KeyUnknown(NotFound):

@@ -100,7 +100,9 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     scopes: Annotated[
         list[str], msgspec.Meta(max_length=64, description="Permissions; none: all of yours")
     ] = []
-    expires_at: datetime | None = None
+    expires_at: (
+        Annotated[datetime, msgspec.Meta(tz=True, description="With its zone: 2027-01-01T00:00:00Z")] | None
+    ) = None
 
 
 @operation(

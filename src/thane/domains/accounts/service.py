@@ -27,7 +27,7 @@ from thane.domains.accounts.errors import KeyUnknown, SetupLinkUsed
 from thane.domains.accounts.repository import AccountsRepository
 from thane.kernel.clock import Clock, from_us
 from thane.kernel.context import SYSTEM_TENANT, Principal, PrincipalKind, system_context
-from thane.kernel.errors import Fault, Invalid, NotFound, Unauthorized
+from thane.kernel.errors import Denied, Fault, Invalid, NotFound, Unauthorized
 from thane.kernel.ports.identity import Identified
 from thane.kernel.records import Records, Unit
 from thane.kernel.sealing.hashing import new_token, parse_token, token_hash
@@ -218,8 +218,11 @@ class AccountsService:
     async def issue_key(
         self, unit: Unit, user_id: str, name: str, scopes: Sequence[str], expires_at: datetime | None
     ) -> IssuedKey:
-        """A new key of a user. Scopes can only narrow what its maker may do."""
+        """A new key of a user. Scopes can only narrow what its maker may do; none: the maker's own."""
         held = unit.context.principal.permissions
+        if not scopes and _is_narrowed(unit.context.principal):
+            # No scopes would mean all that the user may do, which is more than this key.
+            scopes = sorted(held)
         for scope in scopes:
             if not (scope in held or "*" in held or scope.partition(".")[0] + ".*" in held):
                 detail = "you do not have this permission yourself"
@@ -265,7 +268,12 @@ class AccountsService:
     # -- set-up links -----------------------------------------------------------------------
 
     async def create_setup_link(self, unit: Unit, user_id: str) -> str:
-        """A token that an owner's key can be had for, once, within a day."""
+        """A token that an owner's key can be had for, once, within a day. Denied to a key with scopes."""
+        if _is_narrowed(unit.context.principal):
+            raise Denied(
+                "a key with scopes cannot make a link to an owner's key",
+                hint="Use a key without scopes, or `thane keys create` on the server's machine.",
+            )
         token = new_token("setup")
         unit.create(
             SetupLink(
@@ -304,6 +312,13 @@ async def local_tenant(records: Records) -> str:
     if not tenants:
         raise NotFound("this data folder has no tenant yet", hint="Try: thane run -c 'print(1)'")
     return min(tenants)
+
+
+def _is_narrowed(principal: Principal) -> bool:
+    """Whether this is a key that may do less than its user."""
+    if principal.kind is not PrincipalKind.KEY:
+        return False
+    return principal.permissions != ROLE_PERMISSIONS[UserRole(principal.role)]
 
 
 def _identified(tenant: Tenant, user: User, key: ApiKey | None) -> Identified:

@@ -14,7 +14,8 @@ from thane.kernel.operations.listing import ListRequest
 from thane.kernel.paging import MAX_LIMIT, Page
 from thane.kernel.records import Unit
 
-Index = Annotated[int, Meta(ge=0, description="The entry's index in the tenant's ledger.")]
+INDEX_MOST = (1 << 53) - 1  # what JSON numbers carry exactly everywhere, and far below a column's limit
+Index = Annotated[int, Meta(ge=0, le=INDEX_MOST, description="The entry's index in the tenant's ledger.")]
 
 
 @operation(
@@ -56,7 +57,10 @@ async def get_entry(audit: AuditService, unit: Unit, request: GetEntry) -> Entry
 
 class ListEntries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     start: (
-        Annotated[int, Meta(ge=0, description="The first index; without it, the newest entries.")] | None
+        Annotated[
+            int, Meta(ge=0, le=INDEX_MOST, description="The first index; without it, the newest entries.")
+        ]
+        | None
     ) = None
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="How many entries.")] = 30
 

@@ -39,7 +39,7 @@ def doctor(ctx: click.Context, as_json: bool, data: str | None, config: str | No
             (
                 r.tier.value,
                 "yes" if r.available else "no",
-                r.detail if r.available else f"{r.missing} {r.remedy}".strip(),
+                r.detail if r.available else ". ".join(part for part in (r.missing, r.remedy) if part),
             )
             for r in ladder
         ]

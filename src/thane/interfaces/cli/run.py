@@ -39,6 +39,7 @@ SHOWN: Final = (
 UNFINISHED: Final = ("queued", "running")
 SETTLE_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 0.02
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -183,10 +184,12 @@ class _Session:
     async def run(self) -> int:
         """Do it and say what came of it; the exit code."""
         wanted = self._wanted
-        opened = body_of(await self._post("/api/v1/runs", {"purpose": wanted.purpose}))
+        opened = body_of(await self._post("/api/v1/runs", {"purpose": wanted.purpose}, more=_repeatable()))
         self._run_id = opened["id"]
         sandbox = await self._post(
-            "/api/v1/sandboxes", {"language": wanted.language, "resource_limits": wanted.limits}
+            "/api/v1/sandboxes",
+            {"language": wanted.language, "resource_limits": wanted.limits},
+            more=_repeatable(),
         )
         if sandbox.status >= 400:
             await self._refused(sandbox)
@@ -206,7 +209,7 @@ class _Session:
             self._post(path, self._wanted.body, on_event=_shown(self._wanted.as_json))
         )
         loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
+        for name in STOPPING:
             loop.add_signal_handler(name, asked.cancel)
         try:
             answer = await asked
@@ -218,7 +221,7 @@ class _Session:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return await self._cancelled()
         finally:
-            for name in (signal.SIGINT, signal.SIGTERM):
+            for name in STOPPING:
                 loop.remove_signal_handler(name)
         if answer.status >= 400:
             await self._refused(answer)
@@ -257,9 +260,9 @@ class _Session:
         body_of(answer)
 
     async def _finish(self, outcome: str) -> None:
-        key = {"Idempotency-Key": uuid.uuid4().hex}
+        path = f"/api/v1/runs/{self._run_id}/finish"
         try:
-            body_of(await self._post(f"/api/v1/runs/{self._run_id}/finish", {"outcome": outcome}, more=key))
+            body_of(await self._post(path, {"outcome": outcome}, more=_repeatable()))
         except ConnectionFailed:
             # What was run is recorded; the server that did it was told to stop meanwhile.
             note(f"the server has left, so the run {self._run_id} stays open; finish it with its API")
@@ -282,6 +285,11 @@ class _Session:
         if self._run_id:
             headers["Thane-Run"] = self._run_id
         return await self._caller.call("POST", path, body, headers=headers, on_event=on_event)
+
+
+def _repeatable() -> dict[str, str]:
+    """For a request that is sent again if the folder's owner left before it answered."""
+    return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 def _shown(as_json: bool) -> Callable[[str, Any], None]:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from select import select
 from socket import socket
 from typing import Protocol
 
@@ -44,8 +45,11 @@ class Door:
 
     def _knock(self) -> None:
         assert self._listener is not None
-        asyncio.get_running_loop().remove_reader(self._listener)
-        self._starting = asyncio.create_task(self._let_in(self._listener))
+        self._knock_at(self._listener)
+
+    def _knock_at(self, listener: socket) -> None:
+        asyncio.get_running_loop().remove_reader(listener)
+        self._starting = asyncio.create_task(self._let_in(listener))
 
     async def _let_in(self, listener: socket) -> None:
         try:
@@ -60,6 +64,8 @@ class Door:
         if listener is None:
             return
         self._path.unlink(missing_ok=True)
+        if self._starting is None and select([listener], (), (), 0)[0]:
+            self._knock_at(listener)  # someone came before the path was gone, and must not be left standing
         if self._starting is None:
             asyncio.get_running_loop().remove_reader(listener)
         else:

@@ -28,7 +28,8 @@ async def health_of(checks: Mapping[str, Check]) -> tuple[int, dict[str, Any]]:
 
 async def _state(name: str, check: Check) -> dict[str, str]:
     try:
-        await asyncio.wait_for(check(), SECONDS)
+        async with asyncio.timeout(SECONDS):
+            await check()
     except TimeoutError:
         return {"status": "down", "code": "timeout"}
     except ThaneError as fault:

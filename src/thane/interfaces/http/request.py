@@ -24,6 +24,7 @@ WANTED: Final = frozenset(
         b"if-match",
         b"if-none-match",
         b"thane-request-id",
+        b"thane-project",
         b"thane-run",
         b"user-agent",
         b"x-forwarded-for",
@@ -92,6 +93,7 @@ async def call_of(
         idempotency_key=_text(headers, b"idempotency-key") if posted else None,
         if_match=_if_match(headers.get(b"if-match")),
         run_id=_text(headers, b"thane-run"),
+        project_id=_text(headers, b"thane-project"),
         ip=client_ip(scope, headers, proxies),
         user_agent=_text(headers, b"user-agent"),
     )

@@ -81,7 +81,8 @@ async def stream(
             frames = queue.take()
             break
         try:
-            await asyncio.wait_for(queue.bell.wait(), KEEP_ALIVE_SECONDS)
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                await queue.bell.wait()
             frames = queue.take()
         except TimeoutError:
             frames = [b": keep-alive\n\n"]

@@ -98,6 +98,12 @@ class Outside(Generic[Req, Intent, Outcome, Resp]):
     async def record(self, unit: Unit, intent: Intent, events: tuple[Any, ...]) -> None:
         """Keep progress, in a housekeeping unit: at most 64 KB or 50 ms of it at a time."""
 
+    def release(self, intent: Intent) -> None:
+        """Give back what `prepare` took beside its unit, such as a place in a queue.
+
+        Called when the unit was not committed, and when the act has ended; perhaps twice.
+        """
+
     def word(self, outcome: Outcome) -> str:
         """The outcome in one word, for the entry's leaf."""
         return str(getattr(outcome, "status", "") or "done")

@@ -56,7 +56,9 @@ class Flow:
         self.task: asyncio.Task[Reply] | None = None
 
     def stop(self) -> None:
-        """End the act; what became of it is still settled."""
+        """End the act; what became of it is still settled, which a second call does not cut short."""
+        if self.stopped:
+            return
         self.stopped = True
         if self.acting is not None:
             self.acting.cancel()
@@ -161,33 +163,24 @@ class Effects:
         assert outside is not None
         args = arguments(bound, call.request)
         claim: Claim | None = None
+        prepared: list[Any] = []  # the intent of the unit that is not committed yet
 
         async def handler(unit: Unit) -> Any:
             nonlocal claim
+            self._give_back(outside, prepared)
             unit.durable = True
             claim = await self._idempotency.claim(unit, call)
             await self._rules(unit, call)
             await match(unit, call)
-            return await outside.prepare(unit, call.request)
+            prepared.append(await outside.prepare(unit, call.request))
+            return prepared[0]
 
         def entrant(unit: Unit, intent: Any) -> Entrant:
             call.resource = outside.key(intent) or call.resource
             made = claim
 
             def place(index: int, time_us: int) -> tuple[Change, ...]:
-                row = OpenIntent(
-                    id=intent_id(context.tenant_id, index),
-                    tenant_id=context.tenant_id,
-                    intent_index=index,
-                    operation=bound.name,
-                    server_id=self.server_id,
-                    lease_until_us=time_us + self.lease_us,
-                    fence=1,
-                    idempotency_id=None if made is None else made.id,
-                    user_id=context.user_id,
-                )
-                opened = placed(row, Operation.CREATE, 0)
-                return (opened,) if made is None else (opened, made.opened(call, index, call.resource))
+                return self._opened(call, made, index, time_us)
 
             return Entrant(
                 kind=Kind.INTENT,
@@ -199,7 +192,11 @@ class Effects:
                 place=place,
             )
 
-        result = await self._records.run(context, handler, entrant)
+        try:
+            result = await self._records.run(context, handler, entrant)
+        except BaseException:
+            self._give_back(outside, prepared)
+            raise
         index = result.committed.index
         assert index is not None
         ticket = Ticket(
@@ -210,6 +207,28 @@ class Effects:
             resource=call.resource,
         )
         return result.value, ticket
+
+    def _opened(self, call: Call, claim: Claim | None, index: int, time_us: int) -> tuple[Change, ...]:
+        """The rows that stand beside an intent's entry until it is settled."""
+        context = call.known
+        row = OpenIntent(
+            id=intent_id(context.tenant_id, index),
+            tenant_id=context.tenant_id,
+            intent_index=index,
+            operation=call.operation.name,
+            server_id=self.server_id,
+            lease_until_us=time_us + self.lease_us,
+            fence=1,
+            idempotency_id=None if claim is None else claim.id,
+            user_id=context.user_id,
+        )
+        opened = placed(row, Operation.CREATE, 0)
+        return (opened,) if claim is None else (opened, claim.opened(call, index, call.resource))
+
+    @staticmethod
+    def _give_back(outside: Outside[Any, Any, Any, Any], prepared: list[Any]) -> None:
+        while prepared:
+            outside.release(prepared.pop())
 
     async def _act(self, call: Call, flow: Flow, intent: Any, ticket: Ticket) -> Any:
         outside = call.operation.outside
@@ -234,6 +253,7 @@ class Effects:
         finally:
             acting.cancel()
             renewing.cancel()
+            outside.release(intent)  # the act may have been cancelled before its first step
 
     async def _asked(self, call: Call, intent: Any, ticket: Ticket, acting: asyncio.Task[Any]) -> Any:
         """The act broke off: `recover` knows what became of it, or the reconciler will find out."""

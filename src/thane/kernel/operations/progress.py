@@ -95,8 +95,10 @@ class ProgressWriter:
 
     async def _moment(self) -> None:
         """Let a batch fill, but hold up neither a full one nor the end."""
+        # Not wait_for: on Python 3.11 it can lose a cancellation that comes together with the event.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._full.wait(), BATCH_SECONDS)
+            async with asyncio.timeout(BATCH_SECONDS):
+                await self._full.wait()
 
     async def _write(self, keep: Keep) -> None:
         while True:

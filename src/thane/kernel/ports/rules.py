@@ -14,3 +14,14 @@ from thane.kernel.records.unit import Unit
 class Rules(Protocol):
     async def judge(self, unit: Unit, operation: str, request: Any) -> None:
         """Return to allow; raises Denied, or an error of the approvals domain that says what is awaited."""
+
+
+class AllOf:
+    """Several sets of rules, judged in order; the first that objects decides."""
+
+    def __init__(self, *rules: Rules) -> None:
+        self._rules = rules
+
+    async def judge(self, unit: Unit, operation: str, request: Any) -> None:
+        for rules in self._rules:
+            await rules.judge(unit, operation, request)

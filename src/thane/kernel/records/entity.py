@@ -154,38 +154,8 @@ def entity(
     """Turn a declaration into a record class with `__schema__`; see `Schema` for the options."""
 
     def decorate(declaration: type[E]) -> type[E]:
-        hints = typing.get_type_hints(
-            declaration, vars(sys.modules[declaration.__module__]), {"Field": Field}
-        )
-        hints.pop("__schema__", None)
-        hints.pop("version", None)
-        names: list[str] = []
-        schema_fields: list[FieldSchema] = []
-        struct_fields: list[Any] = []
-        for name, hint in hints.items():
-            (declared,) = typing.get_args(hint)
-            spec = getattr(declaration, name, _Spec())
-            described, default = _describe(name, declared, spec)
-            names.append(name)
-            schema_fields.append(described)
-            struct_fields.append(
-                (name, declared) if default is msgspec.NODEFAULT else (name, declared, default)
-            )
-        extra = {
-            n: v
-            for n, v in vars(declaration).items()
-            if n not in hints
-            and n not in ("__dict__", "__weakref__", "__annotations__", "__module__", "__qualname__")
-        }
-        made = msgspec.defstruct(
-            declaration.__name__,
-            struct_fields,
-            bases=(_Row,),
-            namespace=extra,
-            frozen=True,
-            kw_only=True,
-            module=declaration.__module__,
-        )
+        made, schema_fields = _struct_of(declaration)
+        names = [f.name for f in schema_fields]
         schema = Schema(
             table=table,
             prefix=prefix,
@@ -203,10 +173,36 @@ def entity(
         schema.check()
         for name in names:
             setattr(made, name, Column(table, name, vars(made)[name]))
-        made.__schema__ = schema  # type: ignore[attr-defined]
+        made.__schema__ = schema
         return typing.cast("type[E]", made)
 
     return decorate
+
+
+def _struct_of(declaration: type[Any]) -> tuple[Any, list[FieldSchema]]:
+    """The msgspec Struct of a declaration, and its fields as a schema knows them."""
+    hints = typing.get_type_hints(declaration, vars(sys.modules[declaration.__module__]), {"Field": Field})
+    hints.pop("__schema__", None)
+    hints.pop("version", None)
+    schema_fields: list[FieldSchema] = []
+    struct_fields: list[Any] = []
+    for name, hint in hints.items():
+        (declared,) = typing.get_args(hint)
+        spec = getattr(declaration, name, _Spec())
+        described, default = _describe(name, declared, spec)
+        schema_fields.append(described)
+        struct_fields.append((name, declared) if default is msgspec.NODEFAULT else (name, declared, default))
+    own = ("__dict__", "__weakref__", "__annotations__", "__module__", "__qualname__")
+    made = msgspec.defstruct(
+        declaration.__name__,
+        struct_fields,
+        bases=(_Row,),
+        namespace={n: v for n, v in vars(declaration).items() if n not in hints and n not in own},
+        frozen=True,
+        kw_only=True,
+        module=declaration.__module__,
+    )
+    return made, schema_fields
 
 
 def schema_of(record: Any) -> Schema:

@@ -33,13 +33,13 @@ from thane.kernel.paging import Page
 from thane.kernel.ports.isolation import InputFile
 from thane.kernel.records import Unit
 
-FILE_NAME_MOST = 255
+PATH_MOST, STEP_MOST = 1024, 255  # bytes, of a path and of each of its steps
 
 
 class FileGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A file for the workspace; its content is base64."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=FILE_NAME_MOST)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MOST)]
     content: bytes
 
 
@@ -127,6 +127,9 @@ class Execute(Outside[ExecuteRequest, Intent, Done, ExecutionResult]):
     async def record(self, unit: Unit, intent: Intent, events: tuple[Any, ...]) -> None:
         await self.service.keep(unit, intent, events)
 
+    def release(self, intent: Intent) -> None:
+        self.service.release(intent)
+
     def word(self, outcome: Done) -> str:
         return outcome.status
 
@@ -138,20 +141,43 @@ def _check(request: ExecuteRequest) -> None:
     faults = []
     if not request.code.strip():
         faults.append(Fault("/code", "empty", "there is nothing to run"))
-    for n, file in enumerate(request.files):
-        if file.name.startswith("/") or ".." in file.name.split("/") or "\x00" in file.name:
-            faults.append(
-                Fault(f"/files/{n}/name", "not_allowed", "must be relative and stay inside the workspace")
-            )
+    faults += _wrong_files(request.files)
     for name in request.env:
         if not name or "=" in name or "\x00" in name or "\x00" in request.env[name]:
-            faults.append(
-                Fault(f"/env/{name}", "not_allowed", "a variable's name has no '=' and neither part a NUL")
-            )
+            pointer = "/env/" + name.replace("~", "~0").replace("/", "~1")
+            detail = "a variable's name has no '=' and neither part a NUL"
+            faults.append(Fault(pointer, "not_allowed", detail))
     if "\x00" in request.code:
         faults.append(Fault("/code", "not_allowed", "source code cannot hold a NUL"))
     if faults:
         raise Invalid(faults[0].detail, faults=tuple(faults))
+
+
+def _wrong_files(files: tuple[FileGiven, ...]) -> list[Fault]:
+    """Names that leave the workspace, are no file's, or get in each other's way."""
+    faults = []
+    seen: set[str] = set()
+    for n, file in enumerate(files):
+        steps = file.name.split("/")
+        wrong = _wrong_name(file.name, steps)
+        if wrong is not None:
+            faults.append(Fault(f"/files/{n}/name", "not_allowed", wrong))
+        above = {"/".join(steps[:k]) for k in range(1, len(steps))}
+        if file.name in seen or above & seen or any(s.startswith(f"{file.name}/") for s in seen):
+            faults.append(Fault(f"/files/{n}/name", "twice", "another file has this name or lies in the way"))
+        seen.add(file.name)
+    return faults
+
+
+def _wrong_name(name: str, steps: list[str]) -> str | None:
+    """Why the isolation program would refuse this file; None if it would not."""
+    if any(step in ("", ".", "..") for step in steps):
+        return "must be a path inside the workspace"
+    if "\\" in name or any(ord(c) < ord(" ") or ord(c) == 0x7F for c in name):
+        return "has a backslash or a control character"
+    if len(name.encode()) > PATH_MOST or any(len(step.encode()) > STEP_MOST for step in steps):
+        return f"is longer than {STEP_MOST} bytes between two '/', or than {PATH_MOST} in all"
+    return None
 
 
 class MarkStarted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -37,11 +37,17 @@ class Artifacts:
 
     def read(self, execution_id: str, name: str) -> bytes:
         """One file's bytes; FileNotProduced for anything that is not a file below the execution's folder."""
+        missing = FileNotProduced(f"{execution_id} has no file {name!r}")
+        if not is_id(execution_id, "exe") or "\0" in name:
+            raise missing
         folder = (self._root / execution_id).resolve()
-        found = (folder / name).resolve()
-        if not is_id(execution_id, "exe") or not found.is_relative_to(folder) or not found.is_file():
-            raise FileNotProduced(f"{execution_id} has no file {name!r}")
-        return found.read_bytes()
+        try:
+            found = (folder / name).resolve()
+            if not found.is_relative_to(folder) or not found.is_file():
+                raise missing
+            return found.read_bytes()
+        except OSError as fault:  # such as a name that is longer than any file's
+            raise missing from fault
 
     def sweep(self) -> int:
         """Remove what is older than a day; how many."""

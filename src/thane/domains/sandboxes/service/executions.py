@@ -39,6 +39,7 @@ from thane.domains.sandboxes.service.outcome import (
 )
 from thane.domains.sandboxes.service.slots import Slots
 from thane.kernel.clock import Clock, from_us
+from thane.kernel.errors import Invalid, IsolationUnavailable
 from thane.kernel.ids import IdFactory
 from thane.kernel.ports.budgets import Budgets, Reservation
 from thane.kernel.ports.isolation import (
@@ -56,6 +57,9 @@ from thane.kernel.ports.isolation import (
 from thane.kernel.records import Unit
 
 CHUNKS_MOST = 4_000
+# A job that is told to stop is reaped by the isolation program within about a second.
+REAPED_SECONDS = 5.0
+REAPED_PAUSE = 0.01
 Meter = Callable[[str, str], None]
 Started = Callable[[str, str], Awaitable[None]]
 
@@ -155,10 +159,10 @@ class ExecutionsService:
         )
         reservation = await self._budgets.reserve(unit, most, "sandboxes.execute")
         execution_id = unit.new_id(Execution)
-        runs_now = self._slots.take_now(execution_id)
         if sandbox.status is SandboxStatus.CREATED:
             await unit.update(sandbox, status=SandboxStatus.RUNNING, started_at=unit.now)
         user_id = context.user_id or sandbox.user_id
+        runs_now = self._slots.take_now(execution_id)  # given back by `release`
         unit.create(
             Execution(
                 id=execution_id,
@@ -187,6 +191,10 @@ class ExecutionsService:
             tenant_id=context.tenant_id,
         )
 
+    def release(self, intent: Intent) -> None:
+        """Give the slot back that `prepare` took: its unit was not committed, or the act has ended."""
+        self._slots.release(intent.id)
+
     async def mark_started(self, unit: Unit, execution_id: str) -> Execution:
         """queued → running, when a slot was waited for."""
         execution = await unit.get(Execution, execution_id)
@@ -206,9 +214,7 @@ class ExecutionsService:
                 try:
                     await self._slots.take(intent.id)
                 except asyncio.CancelledError:
-                    verdict = without_run(
-                        intent.id, Outcome.CANCELLED, "cancelled while it waited for a slot"
-                    )
+                    verdict = without_run(intent.id, Outcome.CANCELLED, "cancelled while it was queued")
                     return Done(verdict=verdict, stdout=b"", stderr=b"", started=False)
                 if self.started is not None:
                     await self.started(intent.tenant_id, intent.id)
@@ -235,6 +241,7 @@ class ExecutionsService:
         samples, chunks = 0, 0
         last = Usage()
         verdict: Verdict | None = None
+        refused: str | None = None
         try:
             async for event in self._isolation.run(job):
                 if isinstance(event, OutputChunk):
@@ -248,13 +255,15 @@ class ExecutionsService:
                     verdict = event
         except asyncio.CancelledError:
             # Closing the iterator has cancelled the job; what it used until then is known to the program.
-            verdict = await self._isolation.recall(intent.id) or without_run(
+            verdict = await self._last_word(intent.id) or without_run(
                 intent.id, Outcome.CANCELLED, "cancelled by the caller"
             )
+        except (Invalid, IsolationUnavailable) as fault:
+            # It was not run, and asking for it again would not say why.
+            refused = fault.code
+            verdict = without_run(intent.id, Outcome.FAILED, f"{fault.message}. {fault.hint}".strip(". "))
         if verdict is None:
-            verdict = without_run(
-                intent.id, Outcome.HOST_LOST, "the isolation program ended without a verdict"
-            )
+            verdict = without_run(intent.id, Outcome.HOST_LOST, "the isolation program gave no verdict")
         if verdict.usage.wall_us:
             end = Sample(at_us=verdict.usage.wall_us, usage=verdict.usage, memory_bytes=0)
             await progress(self._metric(samples, end, last, intent.limits))
@@ -264,7 +273,18 @@ class ExecutionsService:
             stdout=b"".join(streams["stdout"]),
             stderr=b"".join(streams["stderr"]),
             files=files,
+            refused=refused,
         )
+
+    async def _last_word(self, job_id: str) -> Verdict | None:
+        """The verdict of a job that was told to stop, with what it used; it takes a moment to be reaped."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + REAPED_SECONDS
+        while True:
+            verdict = await self._isolation.recall(job_id)
+            if verdict is not None or loop.time() > deadline:
+                return verdict
+            await asyncio.sleep(REAPED_PAUSE)
 
     async def _collect(self, job_id: str, verdict: Verdict) -> tuple[str, ...]:
         """Take the produced files out of the jail's workspace."""
@@ -350,7 +370,7 @@ class ExecutionsService:
             output=ExecutionOutput(
                 stdout=stdout, stderr=stderr, return_code=verdict.exit_code, files=list(done.files)
             ),
-            error=error_of(verdict, stderr),
+            error=error_of(verdict, stderr, done.refused),
             resource_usage=usage_of(verdict.usage),
             billing_info=BillingInfo(
                 compute_units=bill.compute_units, cost_usd=charge.billed, billing_tier=bill.billing_tier
@@ -365,7 +385,7 @@ class ExecutionsService:
             event_type="execution",
             amount=charge.billed,
             duration_ms=duration_ms,
-            metadata={"compute_units": str(bill.compute_units), "unbilled": str(charge.unbilled)},
+            metadata={"compute_units": f"{bill.compute_units:f}", "unbilled": f"{charge.unbilled:f}"},
         )
         self._meter(status.value, verdict.tier.value)
         return settled

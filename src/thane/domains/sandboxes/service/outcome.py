@@ -34,7 +34,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of an execution as it is settled, spooled and recovered.
 
     `stdout` and `stderr` are None when only the chunks in the store know them. `started` is
-    false if it ended while it waited for a slot.
+    false if it ended while it waited for a slot. `refused` is the code of the error with which the
+    isolation program would not run it.
     """
 
     verdict: Verdict
@@ -42,6 +43,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     stderr: bytes | None = None
     files: tuple[str, ...] = ()
     started: bool = True
+    refused: str | None = None
 
     @property
     def status(self) -> str:
@@ -52,8 +54,10 @@ def status_of(verdict: Verdict) -> ExecutionStatus:
     return _STATUS.get(verdict.outcome, ExecutionStatus.FAILED)
 
 
-def error_of(verdict: Verdict, stderr: str) -> ExecutionError | None:
+def error_of(verdict: Verdict, stderr: str, refused: str | None = None) -> ExecutionError | None:
     """Why it did not complete; None if it did."""
+    if refused is not None:
+        return ExecutionError(error_type=refused, message=verdict.message)
     if verdict.outcome is Outcome.COMPLETED:
         return None
     named = _ERROR_TYPES.get(verdict.outcome)

@@ -1,0 +1,119 @@
+"""One isolation program per tier, and one run of all its programs at once, shared by the session."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile import bare
+from tests.hostile.jails import SLOTS, Batch, program_pid, run_batch
+from tests.hostile.rows import TIERS, Program
+from thane.adapters.isolation import IsolationClient
+from thane.kernel.ports.isolation import Tier
+
+# Read when it is imported: the tests' own fixtures hide the settings of whoever runs them.
+FULL = os.environ.get("THANE_TEST_HOSTILE_FULL", "") not in ("", "0")
+
+
+class Batches:
+    """A batch per tier, run when the first test asks for it, with the programs that tests will ask for."""
+
+    def __init__(self, folder: Path, wanted: dict[Tier, list[Program]]) -> None:
+        self._folder = folder
+        self._wanted = wanted
+        self._done: dict[Tier, Batch] = {}
+        self._missing: dict[Tier, str] | None = None
+
+    def _client(self, name: str, *arguments: str) -> IsolationClient:
+        log = self._folder / f"{name}.log"
+        arguments = (*arguments, "--idle", "60")
+        return IsolationClient(self._folder / f"{name}.sock", log, SLOTS, "hostile", program_arguments=arguments)
+
+    def of(self, tier: Tier) -> Batch:
+        """What became of the tier's programs; skips if this machine does not have the tier."""
+        if self._missing is None:
+            self._missing = asyncio.run(self._look())
+        if self._missing[tier]:
+            pytest.skip(self._missing[tier])
+        if tier not in self._done:
+            self._done[tier] = asyncio.run(self._run(tier))
+        return self._done[tier]
+
+    async def _look(self) -> dict[Tier, str]:
+        """Why a tier is not to be had; empty where it is. By the ladder of a program that may choose."""
+        client = self._client("any")
+        try:
+            reports = {report.tier: report for report in await client.ladder()}
+        finally:
+            await client.close()
+        missing: dict[Tier, str] = {}
+        for tier in TIERS:
+            report = reports[tier]
+            missing[tier] = (
+                "" if report.available else f"tier {tier} is not to be had here: {report.missing}. {report.remedy}"
+            )
+        return missing
+
+    async def _run(self, tier: Tier) -> Batch:
+        client = self._client(str(tier), "--force-tier", str(tier))
+        try:
+            batch = await run_batch(client, self._folder / f"{tier}.sock", self._wanted.get(tier, []))
+        finally:
+            await client.close()
+        return batch
+
+    def timings(self) -> list[str]:
+        return [
+            f"{tier}: {len(batch.results)} programs in {batch.seconds:.1f} s"
+            for tier, batch in self._done.items()
+        ]
+
+    def stop(self) -> None:
+        for path in self._folder.glob("*.sock"):
+            try:
+                pid = program_pid(path)
+            except (ConnectionRefusedError, FileNotFoundError):
+                continue
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + 20
+            while path.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert not path.exists(), "the isolation program ends by SIGTERM"
+
+
+@pytest.fixture(scope="session")
+def batches(request: pytest.FixtureRequest) -> Iterator[Batches]:
+    wanted: dict[Tier, list[Program]] = {}
+    for item in request.session.items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if isinstance(parameters.get("program"), Program) and "tier" in parameters:
+            wanted.setdefault(parameters["tier"], []).append(parameters["program"])
+    folder = Path(tempfile.mkdtemp(prefix="hostile-run-"))
+    made = Batches(folder, wanted)
+    yield made
+    made.stop()
+    for line in made.timings():
+        print(line)
+    if (kept := os.environ.get("HOSTILE_LOGS")) is not None:
+        shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock*"))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def bare_runs(request: pytest.FixtureRequest) -> Iterator[bare.Runs]:
+    parameters = [
+        getattr(getattr(item, "callspec", None), "params", {})
+        for item in request.session.items
+        if "bare_runs" in getattr(item, "fixturenames", ())
+    ]
+    made = bare.Runs([found["program"] for found in parameters])
+    yield made
+    made.close()

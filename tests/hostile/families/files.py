@@ -1,0 +1,202 @@
+"""The host's files: reading, writing, and everything else that a path can be given to."""
+
+from __future__ import annotations
+
+from tests.hostile.rows import NotShown, Program, Shown, denied, ends, escapes, everywhere, nothing, stopped
+
+_NOT_THERE = "ENOENT"
+_CLOSED = denied(_NOT_THERE, t1="EACCES")
+_STAT = "Landlock does not guard `stat` and the like: whether a name exists, and its size, can be learnt"
+
+
+def _file(name: str, aim: str, source: str, bare: Shown | NotShown | None = None, **more: object) -> Program:
+    expect = more.pop("expect", _CLOSED)
+    return Program(name, "host files", aim, source, expect, bare or Shown(), **more)  # type: ignore[arg-type]
+
+
+FILES = (
+    _file("read-a-host-file", "read a file of the host", "found(SECRET in open(H['file'], 'rb').read())"),
+    _file(
+        "read-the-database",
+        "read the server's database",
+        "found(SECRET in open(H['database'], 'rb').read())",
+    ),
+    _file("read-the-key", "read the server's key", "found(SECRET in open(H['key_file'], 'rb').read())"),
+    _file(
+        "read-by-a-shell",
+        "read a file of the host by a shell's commands",
+        'if [ "$(cat "$H_file")" = "$H_secret" ]; then echo REACHED; else exit 3; fi',
+        language="shell",
+        expect=everywhere(ends("", 3)),
+    ),
+    _file(
+        "read-through-a-link",
+        "read a file of the host through a symbolic link",
+        "os.symlink(H['file'], 'link')\nfound(SECRET in open('link', 'rb').read())",
+    ),
+    _file(
+        "read-through-dots",
+        "read a file of the host by climbing out of its folder",
+        "found(SECRET in open('../' * 40 + H['file'].lstrip('/'), 'rb').read())",
+    ),
+    _file(
+        "read-through-own-root",
+        "read a file of the host through /proc/self/root and /proc/self/cwd",
+        "found(SECRET in read('/proc/self/root' + H['file']) + read('/proc/self/cwd/' + '../' * 40 + H['file']))",
+        expect=nothing(),
+    ),
+    _file("write-a-host-file", "change a file of the host", "open(H['file'], 'r+').write('x')\nfound(True)"),
+    _file(
+        "append-to-a-host-file",
+        "append to a file of the host",
+        "open(H['file'], 'a').write('x')\nfound(True)",
+    ),
+    _file("truncate-a-host-file", "cut a file of the host", "os.truncate(H['file'], 0)\nfound(True)"),
+    _file("remove-a-host-file", "remove a file of the host", "os.unlink(H['victim'])\nfound(True)"),
+    _file(
+        "rename-a-host-file",
+        "rename a file of the host",
+        "os.rename(H['victim'], H['victim'] + '2')\nfound(True)",
+    ),
+    _file(
+        "move-a-host-file-in",
+        "move a file of the host into its workspace",
+        "try: os.rename(H['victim'], 'victim')\n"
+        "except OSError as error:\n"
+        "    if error.errno == errno.EXDEV and os.path.exists(H['victim']):\n"
+        "        import shutil; shutil.move(H['victim'], 'victim')\n"
+        "    else: raise\n"
+        "found(not os.path.exists(H['victim']))",
+    ),
+    _file(
+        "link-a-host-file",
+        "make a hard link to a file of the host",
+        "os.link(H['file'], H['folder'] + '/linked')\nfound(True)",
+    ),
+    _file(
+        "plant-a-host-file",
+        "make a file in a folder of the host",
+        "open(H['folder'] + '/planted', 'w').write('x')\nfound(True)",
+    ),
+    _file(
+        "plant-a-host-folder",
+        "make a folder on the host",
+        "os.mkdir(H['folder'] + '/planted')\nfound(True)",
+    ),
+    _file(
+        "plant-a-link",
+        "make a symbolic link on the host",
+        "os.symlink('/', H['folder'] + '/planted')\nfound(True)",
+    ),
+    _file("plant-a-pipe", "make a named pipe on the host", "os.mkfifo(H['folder'] + '/planted')\nfound(True)"),
+    _file(
+        "plant-in-the-system",
+        "write into the system's folders",
+        "open(H['system_folder'] + '/' + H['mark'], 'w').write('x')\nfound(True)",
+        expect=denied("EROFS|EACCES|EPERM", t1="EACCES"),
+    ),
+    _file(
+        "change-the-mode",
+        "change who may read a file of the host",
+        "os.chmod(H['victim'], 0o600)\nfound(True)",
+        expect=denied(_NOT_THERE, t1="EPERM|EACCES"),
+    ),
+    _file(
+        "change-the-owner",
+        "take a file of the host",
+        "os.chown(H['victim'], os.getuid(), os.getgid())\nfound(True)",
+        expect=denied(_NOT_THERE, t1="EPERM|EACCES"),
+    ),
+    _file(
+        "change-the-times",
+        "change the times of a file of the host",
+        "os.utime(H['victim'], (1, 1))\nfound(True)",
+        expect=denied(_NOT_THERE, t1="EPERM|EACCES"),
+    ),
+    _file(
+        "change-the-attributes",
+        "change the extended attributes of a file of the host",
+        "os.setxattr(H['victim'], 'user.thane', b'x')\nfound(True)",
+        Shown(may_lack=("EOPNOTSUPP",)),
+        expect=denied(_NOT_THERE, t1="EPERM|EACCES"),
+    ),
+    _file("list-a-host-folder", "list a folder of the host", "found(os.listdir(H['folder']))"),
+    _file(
+        "learn-of-a-file",
+        "learn whether a file of the host exists and how large it is",
+        "found(os.stat(H['file']).st_size)",
+        expect=everywhere(stopped("DENIED ENOENT"), t1=escapes(_STAT)),
+    ),
+    _file(
+        "learn-where-a-link-leads",
+        "learn where a symbolic link of the host leads",
+        "found(H['secret'] in os.readlink(H['link']))",
+        expect=everywhere(stopped("DENIED ENOENT"), t1=escapes(_STAT)),
+    ),
+    _file(
+        "work-in-a-host-folder",
+        "make a folder of the host its own and read from there",
+        "os.chdir(H['folder'])\nfound(SECRET in open('file', 'rb').read())",
+    ),
+    _file(
+        "watch-a-host-folder",
+        "watch what happens in a folder of the host (inotify)",
+        "watching = system('inotify_init1', 0)\n"
+        "system('inotify_add_watch', watching, H['folder'].encode(), 0xFFF)\nfound(True)",
+    ),
+    _file(
+        "lock-a-host-file",
+        "lock a file of the host",
+        "import fcntl\nfcntl.flock(open(H['file']), fcntl.LOCK_EX | fcntl.LOCK_NB)\nfound(True)",
+    ),
+    _file(
+        "write-to-a-host-pipe",
+        "write to a named pipe of the host",
+        "os.open(H['fifo'], os.O_RDWR | os.O_NONBLOCK)\nfound(True)",
+    ),
+    _file(
+        "run-a-host-program",
+        "run a program of the host",
+        "import subprocess\n"
+        "found(b'REACHED' in subprocess.run([H['script']], capture_output=True, check=False).stdout)",
+    ),
+    _file(
+        "read-shared-memory",
+        "read what others keep in /dev/shm",
+        "found(SECRET in open(H['shared'], 'rb').read())",
+    ),
+    _file(
+        "know-the-accounts",
+        "read the host's accounts, name and identity from /etc",
+        "told = read('/etc/shadow') + read('/etc/hostname') + read('/etc/machine-id') + read('/etc/fstab')\n"
+        "found(told or len(read('/etc/passwd').splitlines()) > 3)",
+        expect=nothing(),
+    ),
+    _file(
+        "write-over-the-interpreter",
+        "change the interpreter that the next job runs on",
+        "open(os.path.realpath(sys.executable), 'r+b').close()\nfound(True)",
+        NotShown("without a jail it opens the machine's own interpreter for writing"),
+        expect=denied("EROFS|EACCES|EPERM", t1="EACCES"),
+    ),
+    _file(
+        "plant-byte-code",
+        "plant byte code beside the standard library",
+        "folder = os.path.join(os.path.dirname(os.__file__), '__pycache__')\n"
+        "open(os.path.join(folder, 'json.' + H['mark'] + '.pyc'), 'wb').write(b'x')\nfound(True)",
+        NotShown("without a jail it writes into the machine's own library"),
+        expect=denied("EROFS|EACCES|EPERM|ENOENT"),
+    ),
+    _file(
+        "installed-packages",
+        "import what is installed for the server (its libraries, and Thane itself)",
+        "import importlib.util, glob, sysconfig\n"
+        "names = [n for n in ('thane', 'msgspec', 'apsw', 'pip', 'uvicorn') if importlib.util.find_spec(n)]\n"
+        "for path in glob.glob('/usr/lib/python3*/*-packages') + glob.glob(sys.prefix + '/lib/python3*/*-packages'):\n"
+        "    try: names += [n for n in os.listdir(path) if read(os.path.join(path, n))]\n"
+        "    except OSError: pass\n"
+        "found(names)",
+        NotShown("what is installed beside the interpreter differs from machine to machine"),
+        expect=nothing(),
+    ),
+)

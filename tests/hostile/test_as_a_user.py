@@ -1,0 +1,94 @@
+"""The same programs again as an ordinary user, and in a full run where new namespaces are refused too."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.conftest import FULL
+from tests.support.needs import require
+
+pytestmark = [pytest.mark.hostile, pytest.mark.needs_root]
+
+_ROOT = Path(__file__).parents[2]
+_DENY = str(_ROOT / "tests/fresh/deny_namespaces.py")
+_UID = 12346
+_NEEDED = "import anyio, msgspec, pytest, thane"
+
+
+def _environment(home: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("THANE_CI", "CI") if name in os.environ}
+    return {
+        "HOME": home,
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join((str(_ROOT), str(_ROOT / "src"), sysconfig.get_path("purelib"))),
+        **({"THANE_TEST_HOSTILE_FULL": "1"} if FULL else {}),
+        **kept,
+    }
+
+
+def _run(command: list[str], home: str, uid: int | None) -> subprocess.CompletedProcess[str]:
+    user = -1 if uid is None else uid
+    return subprocess.run(
+        ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", *command]
+        if uid is not None
+        else command,
+        cwd=home,
+        env=_environment(home),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def home() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="hostile-user-") as name:
+        os.chown(name, _UID, _UID)
+        yield name
+
+
+def _python(home: str) -> str:
+    """An interpreter that the user can reach and that can import what the tests need."""
+    for candidate in (sys.executable, "/usr/bin/python3"):
+        if _run([candidate, "-c", _NEEDED], home, _UID).returncode == 0:
+            return candidate
+    require(False, "an interpreter that another user can reach", get="apt install python3")
+    raise AssertionError("require does not return here")
+
+
+def _tests(command: list[str], home: str, uid: int | None) -> str:
+    arguments = ["-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-m", "hostile and not needs_root"]
+    folder = str(Path(__file__).parent)
+    done = _run([*command, *arguments, "--basetemp", f"{home}/pytest", folder], home, uid)
+    assert done.returncode == 0, f"{done.stdout[-20_000:]}\n{done.stderr[-5_000:]}"
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed, done.stdout
+    assert int(passed[1]) >= 100, done.stdout
+    print("\n".join(re.findall(r"\S+ in a run as .*|.* passed.*", done.stdout)))
+    return done.stdout
+
+
+def test_as_an_ordinary_user(home: str) -> None:
+    _tests([_python(home)], home, _UID)
+
+
+@pytest.mark.skipif(not FULL, reason="runs with THANE_TEST_HOSTILE_FULL=1")
+def test_as_an_ordinary_user_without_namespaces(home: str) -> None:
+    python = _python(home)
+    _tests([python, _DENY, python], home, _UID)
+
+
+@pytest.mark.skipif(not FULL, reason="runs with THANE_TEST_HOSTILE_FULL=1")
+def test_as_root_without_namespaces(home: str) -> None:
+    _tests([sys.executable, _DENY, sys.executable], home, None)
