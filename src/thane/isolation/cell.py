@@ -53,7 +53,8 @@ class Cell:
         group = self._sandbox.jail.group
         kills = group.oom_kills() if group is not None else 0
         began, usage = time.monotonic(), accounting.Usage()
-        before, outputs, status = await self._live(usage)
+        with self._sandbox.busy():
+            before, outputs, status = await self._live(usage)
         usage.wall_us = int((time.monotonic() - began) * 1e6)
         usage.cpu_us = max(0, self._cpu_us() - before)
         oom_kills = group.oom_kills() - kills if group is not None else 0

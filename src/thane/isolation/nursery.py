@@ -156,6 +156,9 @@ class Nursery:
 
     async def _order(self, running: _Zygote, tier: str, *, agent: bool) -> tuple[Ready | None, str]:
         """A jail from this zygote; or None and what it complains of: nothing if the zygote is gone."""
+        if not self._slots:
+            most = self._host.uids - 1
+            raise Refused("isolation_unavailable", f"{most} jails live already", "Close stateful sandboxes.")
         self._count += 1
         slot, name = self._slots.pop(), f"jail-{self._count}"
         place = self._host.stage.open_place(name, _DISK_UNTIL_HANDED_OVER, self._host.uid(slot))

@@ -12,6 +12,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,9 +94,10 @@ class Sandbox:
             send=lambda *_: None,
             stop=self.exhausted,
         )
+        self.monitor.calm = True
+        self._running = 0
         self._loop.add_reader(self._agent.fileno(), self._hear)
-        self._watch = asyncio.create_task(self.monitor.watch())
-        self._watch.add_done_callback(self._watched)
+        self._watch = self._begin_watch()
 
     @classmethod
     async def open(cls, host: Host, nursery: Nursery, tier: str, request: Request) -> Sandbox:
@@ -109,6 +112,21 @@ class Sandbox:
             os.sched_setaffinity(jail.launched.pid, cpus)
         return cls(host, nursery, jail, request)
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """While something runs in it, it is watched as closely as any jail."""
+        self._running += 1
+        if self.monitor.calm:
+            self.monitor.calm = False
+            if self.jail.group is None:  # with a group the kernel watches too
+                self._watch.cancel()  # it may sleep for long
+                self._watch = self._begin_watch()
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self.monitor.calm = self._running == 0
+
     @property
     def owner(self) -> int | None:
         return self._host.uid(self.jail.slot)
@@ -117,6 +135,11 @@ class Sandbox:
         """It has used up a limit that counts for all of it: end it."""
         self.cause = self.cause or cause
         self.kill()
+
+    def _begin_watch(self) -> asyncio.Task[None]:
+        task = asyncio.create_task(self.monitor.watch())
+        task.add_done_callback(self._watched)
+        return task
 
     def _watched(self, task: asyncio.Task[None]) -> None:
         """A sandbox that nobody watches any more must not go on."""
