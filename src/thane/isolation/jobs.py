@@ -183,7 +183,10 @@ class Jobs:
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - REMEMBERED_SECONDS
-        for job_id in [key for key, (when, _) in self._finished.items() if when < oldest]:
+        while self._finished:
+            job_id, (when, _) = next(iter(self._finished.items()))  # they stand in the order of their ends
+            if when >= oldest:
+                break
             self._forget(job_id)
 
     async def close_sandbox(self, server: str, sandbox_id: str) -> None:
