@@ -39,6 +39,11 @@ coverage *arguments:
 fresh *options:
     python3 tests/fresh/fresh.py {{ options }}
 
+# bring up to date what is made from the registry: the Python client and docs/reference
+sdk:
+    uv run python -m tools.sdk
+    uv run python -m tools.reference
+
 # kill a loaded server at seeded moments
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}

@@ -171,7 +171,9 @@ class Canary:
         if self._process.poll() is not None:
             return "ended"
         status = _read(f"/proc/{pid}/status")
-        kept = [line for line in status.splitlines() if line.startswith(("Name", "TracerPid", "Uid", "Cpus_"))]
+        kept = [
+            line for line in status.splitlines() if line.startswith(("Name", "TracerPid", "Uid", "Cpus_"))
+        ]
         stopped = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] in "Tt"
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         nice, score = os.getpriority(os.PRIO_PROCESS, pid), _read(f"/proc/{pid}/oom_score_adj")
@@ -236,7 +238,7 @@ class Canary:
 
 
 class Visitor:
-    """Knocks at a port of the host until it is told to stop: what a program listens on, others would reach."""
+    """Knocks at a port of the host until it is told to stop, as others would on a network."""
 
     def __init__(self, port: int) -> None:
         self._port = port

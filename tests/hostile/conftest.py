@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.hostile import bare
-from tests.hostile.jails import SLOTS, Batch, program_pid, run_batch
+from tests.hostile.defects import known
+from tests.hostile.jails import SLOTS, Batch, Result, complaints, program_pid, run_batch
 from tests.hostile.rows import TIERS, Program
+from tests.hostile.table import BY_NAME
 from thane.adapters.isolation import IsolationClient
 from thane.kernel.ports.isolation import Tier
 
 # Read when it is imported: the tests' own fixtures hide the settings of whoever runs them.
 FULL = os.environ.get("THANE_TEST_HOSTILE_FULL", "") not in ("", "0")
+RESULTS = os.environ.get("HOSTILE_RESULTS", "")  # a file that figures are added to
 
 
 class Batches:
@@ -35,7 +40,9 @@ class Batches:
     def _client(self, name: str, *arguments: str) -> IsolationClient:
         log = self._folder / f"{name}.log"
         arguments = (*arguments, "--idle", "60")
-        return IsolationClient(self._folder / f"{name}.sock", log, SLOTS, "hostile", program_arguments=arguments)
+        return IsolationClient(
+            self._folder / f"{name}.sock", log, SLOTS, "hostile", program_arguments=arguments
+        )
 
     def of(self, tier: Tier) -> Batch:
         """What became of the tier's programs; skips if this machine does not have the tier."""
@@ -58,7 +65,9 @@ class Batches:
         for tier in TIERS:
             report = reports[tier]
             missing[tier] = (
-                "" if report.available else f"tier {tier} is not to be had here: {report.missing}. {report.remedy}"
+                ""
+                if report.available
+                else f"tier {tier} is not to be had here: {report.missing}. {report.remedy}"
             )
         return missing
 
@@ -70,11 +79,28 @@ class Batches:
             await client.close()
         return batch
 
-    def timings(self) -> list[str]:
-        return [
-            f"{tier}: {len(batch.results)} programs in {batch.seconds:.1f} s"
-            for tier, batch in self._done.items()
-        ]
+    def figures(self) -> list[dict[str, object]]:
+        """Per tier: how many programs did as the table says, have a known defect, or neither."""
+        as_root = os.getuid() == 0
+        who = "as root" if as_root else "as an ordinary user"
+        where = "" if bare.namespaces_are_allowed() else ", namespaces refused"
+        told: list[dict[str, object]] = []
+        for tier, batch in self._done.items():
+            counts = Counter(
+                self._kind(BY_NAME[name], tier, result, as_root=as_root)
+                for name, result in batch.results.items()
+            )
+            told.append(
+                {"run": f"{tier} {who}{where}", "seconds": round(batch.seconds)}
+                | {kind: counts[kind] for kind in ("good", "defects", "bad")}
+            )
+        return told
+
+    @staticmethod
+    def _kind(program: Program, tier: Tier, result: Result, *, as_root: bool) -> str:
+        if not complaints(program, tier, result, as_root=as_root):
+            return "good"
+        return "defects" if known(program, tier, as_root=as_root) else "bad"
 
     def stop(self) -> None:
         for path in self._folder.glob("*.sock"):
@@ -100,10 +126,11 @@ def batches(request: pytest.FixtureRequest) -> Iterator[Batches]:
     made = Batches(folder, wanted)
     yield made
     made.stop()
-    for line in made.timings():
-        print(line)
-    if (kept := os.environ.get("HOSTILE_LOGS")) is not None:
-        shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock*"))
+    for figures in made.figures():
+        print(json.dumps(figures))
+        if RESULTS:
+            with Path(RESULTS).open("a") as file:
+                file.write(json.dumps(figures) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -58,7 +58,7 @@ DEFECTS = (
 def known(program: Program, tier: Tier, *, as_root: bool) -> str:
     """What is known to be wrong with this program on this tier; empty if nothing is."""
     for defect in DEFECTS:
-        if defect.program == program.name and tier in defect.tiers:
-            if defect.as_root if as_root else defect.as_user:
-                return defect.what
+        concerns = defect.as_root if as_root else defect.as_user
+        if concerns and defect.program == program.name and tier in defect.tiers:
+            return defect.what
     return ""

@@ -199,7 +199,9 @@ async def run_batch(client: IsolationClient, socket_path: Path, programs: list[P
         sandbox_id="sbx-neighbour",
         code=_NEIGHBOUR.encode(),
         language="python",
-        limits=Limits(memory_bytes=LIMITS.memory_bytes, cpu_millicores=500, disk_bytes=1 << 20, timeout_ms=900_000),
+        limits=Limits(
+            memory_bytes=LIMITS.memory_bytes, cpu_millicores=500, disk_bytes=1 << 20, timeout_ms=900_000
+        ),
         env={"SECRETS": secrets, "MARK": canaries[0].mark},
         collect=False,
     )
@@ -250,7 +252,12 @@ def complaints(program: Program, tier: Tier, result: Result, *, as_root: bool) -
         if not any(name in refused and reason in why for refused, why in result.verdict.refused_files):
             found.append(f"{name!r} was not refused for {reason!r}: {result.verdict.refused_files[:5]}")
     found += [f"{name} came out with mode {mode:o}" for name, mode in result.modes.items() if mode & 0o7000]
-    if program.sequel and result.sequel is not None and b"NOTHING" not in result.sequel and b"DENIED" not in result.sequel:
+    if (
+        program.sequel
+        and result.sequel is not None
+        and b"NOTHING" not in result.sequel
+        and b"DENIED" not in result.sequel
+    ):
         found.append(f"the next jail found what was left: {result.sequel!r}")
     if result.verdict.usage.peak_memory_bytes > 4 * (LIMITS.memory_bytes):
         found.append(f"it used {result.verdict.usage.peak_memory_bytes} bytes of memory")
@@ -259,4 +266,6 @@ def complaints(program: Program, tier: Tier, result: Result, *, as_root: bool) -
 
 def neighbour_is_well(batch: Batch) -> bool:
     verdict = batch.neighbour.verdict
-    return verdict is not None and verdict.outcome == Outcome.CANCELLED and batch.neighbour.stdout == b"there\n"
+    return (
+        verdict is not None and verdict.outcome == Outcome.CANCELLED and batch.neighbour.stdout == b"there\n"
+    )

@@ -116,9 +116,9 @@ class Shown:
     """How the program shows its evil without a jail, in a stand-in host of its own.
 
     `by`: `reached` (it says so), `outlives` (it still runs after `amount` ms), `processes` (more than
-    `amount` at once), `output` (more than `amount` bytes), `leaves` (a process stays behind),
-    `touches` (the stand-in's canary), `exits` (its exit code is `amount`), or what a naive reader of
-    its files meets: `secret`, `fifo`, `sparse`, `name`, `many`, `deep`, `linked`, `setuid`, `socket`, `unreadable`.
+    `amount` at once), `output` (more than `amount` bytes), `leaves` (a process stays behind), `touches`
+    (the stand-in's canary), `exits` (its exit code is `amount`), or what a naive reader of its files
+    meets: `secret`, `fifo`, `sparse`, `name`, `many`, `deep`, `linked`, `setuid`, `socket`, `unreadable`.
     """
 
     by: str = "reached"
@@ -206,9 +206,7 @@ def out_of_memory(stdout: str = "") -> Expect:
 
 
 def timeout(stdout: str = "", *, truncated: bool = False) -> Expect:
-    return Expect(
-        Outcome.TIMEOUT, stdout, exit_code=137, signal=9, message="--timeout", truncated=truncated
-    )
+    return Expect(Outcome.TIMEOUT, stdout, exit_code=137, signal=9, message="--timeout", truncated=truncated)
 
 
 def ends(stdout: str = "", code: int = 0, **more: object) -> Expect:

@@ -40,7 +40,7 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _PRIVATE_RECURSIVE = (1 << 18) | (1 << 14)
 _SYSTEM_FOLDER = "/opt"
 _SYSTEM_PYTHON = "/usr/bin/python3"
-_OVER = ("/tmp", "/var/tmp", "/dev/shm", _SYSTEM_FOLDER)  # noqa: S108  # covered by memory of our own
+_OVER = ("/tmp", "/var/tmp", "/dev/shm", _SYSTEM_FOLDER)  # covered by memory of our own
 _PR_SET_PDEATHSIG = 1
 _SIOCSIFFLAGS, _UP = 0x8914, 1
 _BOUNDS = (
@@ -81,7 +81,7 @@ def _close_off() -> None:
         raise OSError(ctypes.get_errno(), "mount_setattr")
     _call("mount", b"proc", b"/proc", b"proc", ctypes.c_ulong(0), None)
     for path in _OVER:
-        if os.path.isdir(path):
+        if Path(path).is_dir():
             _call("mount", b"tmpfs", path.encode(), b"tmpfs", ctypes.c_ulong(0), b"size=256m,mode=1777")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as loopback:
         fcntl.ioctl(loopback, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", _UP))
@@ -93,7 +93,7 @@ class Play:
     def __init__(self, plan: dict[str, Any], canary: Canary) -> None:
         self._plan = plan
         self._canary = canary
-        self.work = Path("/tmp/work")  # noqa: S108  # a memory file system of the stand-in
+        self.work = Path("/tmp/work")  # a memory file system of the stand-in
         self.work.mkdir(mode=0o777)
         self.work.chmod(0o777)
         for name, content in plan["files"].items():
@@ -109,7 +109,7 @@ class Play:
     def _command(self) -> list[str]:
         plan = self._plan
         if plan["language"] == "shell":
-            return ["/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh", "-c", plan["source"]]
+            return ["/bin/bash" if Path("/bin/bash").exists() else "/bin/sh", "-c", plan["source"]]
         head = "" if plan["raw"] else f"H = {self._canary.values!r}\n{plan['prelude']}\n"
         return [sys.executable, "-I", "-S", "-B", "-c", head + plan["source"]]
 
@@ -133,7 +133,7 @@ class Play:
         environment = {
             "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8",
-            "TMPDIR": "/tmp",  # noqa: S108
+            "TMPDIR": "/tmp",
             "HOME": str(self.work),
             "THANE_HOSTILE": self._canary.mark,
             **self._plan["env"],
@@ -216,7 +216,7 @@ class Play:
                 return True
             if by == "output" and self.produced > amount:
                 return True
-            if by == "processes" and sum(name.isdigit() for name in os.listdir("/proc")) > amount:
+            if by == "processes" and len(_numbers()) > amount:
                 return True
             if by == "outlives" and time.monotonic() - started > amount / 1000:
                 return self.status is None
@@ -258,7 +258,7 @@ class Play:
             except OSError:
                 return False
             return self._canary.secret.encode() in content
-        name = os.path.basename(path)
+        name = path.rpartition(b"/")[2]
         return {
             "fifo": stat.S_ISFIFO(kind),
             "socket": stat.S_ISSOCK(kind),
@@ -267,41 +267,39 @@ class Play:
             "linked": status.st_nlink > 1 and stat.S_ISREG(kind),
             "setuid": bool(kind & (stat.S_ISUID | stat.S_ISGID)),
             "deep": depth > amount,
-            "many": len(os.listdir(self.work)) > amount,
+            "many": len(list(self.work.iterdir())) > amount,
             "unreadable": not kind & 0o444,
         }[by]
 
 
+def _numbers() -> list[str]:
+    return [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
 def _walk(folder: Path) -> list[tuple[bytes, os.stat_result, int]]:
-    """Everything below `folder`, as one finds it who follows links, with how deep it lies."""
+    """Everything below `folder`, as one finds it who follows links, with how deep it lies.
+
+    Goes down by descriptors, in one line of folders, so that no depth is too deep for it.
+    """
     found: list[tuple[bytes, os.stat_result, int]] = []
-    top = os.open(folder, os.O_RDONLY)
-    depth = 0
-    while True:  # one line of folders, so that no depth is too deep for us
-        below: str | None = None
-        for name in os.listdir(top):
+    waiting = [(os.open(folder, os.O_RDONLY), 0)]
+    while waiting:
+        top, depth = waiting.pop()
+        for name in os.listdir(top):  # noqa: PTH208  # of a descriptor
             try:
                 status = os.stat(name, dir_fd=top)
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append((os.open(name, os.O_RDONLY, dir_fd=top), depth + 1))
             except OSError:
                 continue
             found.append((f"/proc/self/fd/{top}/{name}".encode("utf-8", "surrogateescape"), status, depth))
-            if stat.S_ISDIR(status.st_mode):
-                below = name
-                for inner in os.listdir(f"/proc/self/fd/{top}/{name}") if depth == 0 else ():
-                    path = f"/proc/self/fd/{top}/{name}/{inner}"
-                    if os.path.exists(path):
-                        found.append((path.encode("utf-8", "surrogateescape"), os.stat(path), depth + 1))
-        if below is None:
-            return found
-        try:
-            top = os.open(below, os.O_RDONLY, dir_fd=top)
-        except OSError:
-            return found
-        depth += 1
+    return found
 
 
 def _first_process(plan: dict[str, Any]) -> dict[str, Any]:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # to go down deep folders
     os.setsid()  # a process group that has a number in here
     _close_off()
     canary = Canary(_SYSTEM_FOLDER)

@@ -69,7 +69,9 @@ def selected(tier: Tier | None, *, as_root: bool, full: bool) -> list[Program]:
 
 def _tells_tiers_apart(program: Program) -> bool:
     """Whether it reaches its end on one tier and not on another, or is stopped by other means there."""
-    outcomes = {(expect.outcome, bool(expect.escapes)) for tier, expect in program.expect.items() if tier != Tier.T3}
+    outcomes = {
+        (expect.outcome, bool(expect.escapes)) for tier, expect in program.expect.items() if tier != Tier.T3
+    }
     return len(outcomes) > 1
 
 

@@ -67,11 +67,7 @@ def test_the_neighbour_and_the_isolation_program_did_not_notice(batches: Batches
 
 @pytest.mark.parametrize(
     "program",
-    [
-        program
-        for program in selected(None, as_root=_AS_ROOT, full=FULL)
-        if isinstance(program.bare, Shown)
-    ],
+    [program for program in selected(None, as_root=_AS_ROOT, full=FULL) if isinstance(program.bare, Shown)],
     ids=lambda program: program.name,
 )
 def test_without_a_jail(bare_runs: bare.Runs, program: Program) -> None:

@@ -195,6 +195,10 @@ def test_a_name_with_a_slash_or_none_is_refused(server: Served, name: str) -> No
         ({"code": "1", "files": [{"name": "a\0b", "content": ""}]}, "/files/0/name"),
         ({"code": "1", "files": [{"name": "", "content": ""}]}, "/files/0/name"),
         ({"code": "1", "files": [{"name": "x" * 256, "content": ""}]}, "/files/0/name"),
+        ({"code": "1", "files": [{"name": "\u00e9" * 128, "content": ""}]}, "/files/0/name"),
+        ({"code": "1", "files": [{"name": "a/" * 512 + "a", "content": ""}]}, "/files/0/name"),
+        ({"code": "1", "files": [{"name": "a\nb", "content": ""}]}, "/files/0/name"),
+        ({"code": "1", "files": [{"name": "a\\b", "content": ""}]}, "/files/0/name"),
         ({"code": "1", "files": [{"name": ".", "content": ""}]}, "/files/0/name"),
         ({"code": "1", "files": [{"name": "a", "content": "no base64!"}]}, "/files/0/content"),
         (
@@ -234,6 +238,12 @@ def test_an_id_that_is_none_is_not_found(server: Served, id_: str) -> None:
     answer = server.call("GET", f"/sandboxes/{id_}")
     assert answer.status in (404, 422), answer.body
     assert answer.json["hint"]
+
+
+@pytest.mark.parametrize("number", [10**18, 2**63, 10**30])
+def test_an_index_beyond_every_log_is_refused(server: Served, number: int) -> None:
+    for path in (f"entries/{number}", f"entries/{number}/proof", f"entries?start={number}"):
+        assert_problem(server.call("GET", f"/ledger/{path}"), 422, "invalid")
 
 
 @pytest.mark.parametrize(

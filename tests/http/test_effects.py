@@ -110,10 +110,9 @@ def test_hanging_up_cancels_the_program_and_that_is_recorded(
 ) -> None:
     code = f"import time\nprint('on', flush=True)\ntime.sleep(60)  # {uuid.uuid4().hex}"
     with open_stream(server, sandbox, code, Accept=accept):
-        eventually(
-            lambda: (f := newest(server, sandbox)) and f["code"] == code and f["status"] == "running",
-            "a start",
-        )
+        found = eventually(lambda: (f := newest(server, sandbox)) and f["code"] == code and f, "a record")
+        where = f"/executions/{found['id']}/output"
+        eventually(lambda: server.call("GET", where).json["items"], "its output")
     ended = eventually(
         lambda: (f := newest(server, sandbox)) and f["status"] not in ("queued", "running") and f, "its end"
     )

@@ -13,6 +13,8 @@ from typing import TypeGuard
 MAY_HIDE = {
     "thane/adapters": "a driver is loaded by whoever configured it",
     "thane/bootstrap": "a command loads what it uses",
+    "thane/client/__init__.py": "asyncio is loaded by whoever asks for AsyncThane",
+    "thane/client/_sync/streams.py": "ssl is loaded by whoever names an https address",
     "thane/interfaces/cli": "a command loads what it uses",
     "thane/__main__.py": "a command loads what it uses",
     "thane/isolation/jailed.py": "what it imports at its top, every execution waits for",

@@ -56,7 +56,7 @@ KEPT: dict[str, str] = {
     "thane/isolation/__init__.py": "",
     "thane/isolation/jail.py": "import os, socket\nfrom thane.isolation import seccomp\n",
     "thane/isolation/seccomp.py": "import struct\n",
-    "thane/client/__init__.py": "import msgspec\n",
+    "thane/client/__init__.py": "import json\n",
     "thane_verify/__init__.py": "",
     "thane_verify/tree.py": "import hashlib\nimport cryptography\n",
 }
@@ -97,6 +97,7 @@ BREACHES: list[tuple[str, str, str]] = [
     (VERIFIER, "thane_verify/tree.py", "import msgspec"),
     (VERIFIER, "thane/kernel/ids.py", "import thane_verify"),
     (CLIENT, "thane/client/__init__.py", "from thane.kernel import errors"),
+    (CLIENT, "thane/client/__init__.py", "import msgspec"),
     (CLIENT, "thane/kernel/ids.py", "import thane.client"),
     (DRIVERS, "thane/kernel/ids.py", "import apsw"),
     (DRIVERS, "thane/kernel/ids.py", "import sqlite3"),

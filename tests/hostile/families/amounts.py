@@ -80,7 +80,8 @@ found(True)
         "memory-of-a-descriptor",
         "memory",
         "hide memory in a descriptor that no process maps (memfd)",
-        f"kept = os.memfd_create('x')\nfor _ in range({_TO_HOLD // MB}): os.write(kept, bytes({MB}))\nfound(True)",
+        f"kept = os.memfd_create('x')\n"
+        f"for _ in range({_TO_HOLD // MB}): os.write(kept, bytes({MB}))\nfound(True)",
         everywhere(out_of_memory(), t2_minus=stopped("DENIED EPERM"), t1=stopped("DENIED EPERM")),
         limits=_MEMORY,
     ),
@@ -117,7 +118,9 @@ found(True)
         f"    for _ in range({_TO_HOLD // MB}): file.write(bytes({MB}))\n"
         f"import time; time.sleep(1); found(True)",
         # Where nothing can be mounted its folders lie on the disk and are not memory.
-        everywhere(out_of_memory(), t1=Expect(Outcome.OUT_OF_MEMORY, "(?:REACHED\n)?", or_outcome=Outcome.COMPLETED)),
+        everywhere(
+            out_of_memory(), t1=Expect(Outcome.OUT_OF_MEMORY, "(?:REACHED\n)?", or_outcome=Outcome.COMPLETED)
+        ),
         limits=_MEMORY,
     ),
     Program(
@@ -165,7 +168,8 @@ found(held >= {_TO_HOLD} // 2)
         "memory",
         "lock memory so that nobody else gets it",
         "import mmap\nkept = mmap.mmap(-1, 32 << 20)\n"
-        "call('mlock', ctypes.byref(ctypes.c_char.from_buffer(kept)), ctypes.c_size_t(32 << 20))\nfound(True)",
+        "call('mlock', ctypes.byref(ctypes.c_char.from_buffer(kept)), ctypes.c_size_t(32 << 20))\n"
+        "found(True)",
         denied("ENOMEM|EPERM|EAGAIN"),
         Shown(root_only=True),
         limits=_MEMORY,
@@ -232,7 +236,8 @@ DISK = (
         "inodes",
         "disk",
         "use up the file system's entries with empty files",
-        "for number in range(24_000): os.close(os.open(str(number), os.O_CREAT | os.O_WRONLY, 0o600))\nfound(True)",
+        "for number in range(24_000): os.close(os.open(str(number), os.O_CREAT | os.O_WRONLY, 0o600))\n"
+        "found(True)",
         _DISK,
     ),
     Program(
@@ -282,7 +287,9 @@ OUTPUT = (
         "output",
         "fill the server with output of many processes, a byte at a time",
         "for _ in range(3): os.fork()\nwhile True: os.write(1, b'x')",
-        everywhere(Expect(Outcome.TIMEOUT, "x{1,16384}(?:" + _CUT.replace("65536", "16384") + ")?", truncated=None)),
+        everywhere(
+            Expect(Outcome.TIMEOUT, "x{1,16384}(?:" + _CUT.replace("65536", "16384") + ")?", truncated=None)
+        ),
         Shown("output", 70_000),
         limits={"timeout_ms": 1500, "output_bytes": 1 << 14},
     ),
@@ -309,7 +316,9 @@ OUTPUT = (
         "have output taken for cut off by printing the marker itself",
         "os.write(1, b'\\n[output limit of 65536 bytes reached; the rest was dropped]\\n'); os._exit(0)",
         everywhere(ends(_CUT)),
-        NotShown("without Thane nobody reads the marker; here the verdict itself says whether output was cut"),
+        NotShown(
+            "without Thane nobody reads the marker; here the verdict itself says whether output was cut"
+        ),
     ),
     Program(
         "escape-sequences",

@@ -42,7 +42,8 @@ FILES = (
     _file(
         "read-through-own-root",
         "read a file of the host through /proc/self/root and /proc/self/cwd",
-        "found(SECRET in read('/proc/self/root' + H['file']) + read('/proc/self/cwd/' + '../' * 40 + H['file']))",
+        "found(SECRET in read('/proc/self/root' + H['file'])\n"
+        "      + read('/proc/self/cwd/' + '../' * 40 + H['file']))",
         expect=nothing(),
     ),
     _file("write-a-host-file", "change a file of the host", "open(H['file'], 'r+').write('x')\nfound(True)"),
@@ -88,7 +89,9 @@ FILES = (
         "make a symbolic link on the host",
         "os.symlink('/', H['folder'] + '/planted')\nfound(True)",
     ),
-    _file("plant-a-pipe", "make a named pipe on the host", "os.mkfifo(H['folder'] + '/planted')\nfound(True)"),
+    _file(
+        "plant-a-pipe", "make a named pipe on the host", "os.mkfifo(H['folder'] + '/planted')\nfound(True)"
+    ),
     _file(
         "plant-in-the-system",
         "write into the system's folders",
@@ -192,7 +195,8 @@ FILES = (
         "import what is installed for the server (its libraries, and Thane itself)",
         "import importlib.util, glob, sysconfig\n"
         "names = [n for n in ('thane', 'msgspec', 'apsw', 'pip', 'uvicorn') if importlib.util.find_spec(n)]\n"
-        "for path in glob.glob('/usr/lib/python3*/*-packages') + glob.glob(sys.prefix + '/lib/python3*/*-packages'):\n"
+        "folders = [lib + '/lib/python3*/*-packages' for lib in ('/usr', sys.prefix)]\n"
+        "for path in [path for folder in folders for path in glob.glob(folder)]:\n"
         "    try: names += [n for n in os.listdir(path) if read(os.path.join(path, n))]\n"
         "    except OSError: pass\n"
         "found(names)",

@@ -110,7 +110,9 @@ NAMESPACES = (
         "change which user of the host it is",
         "os.write(os.open('/proc/self/uid_map', os.O_WRONLY), b'0 0 4294967295')\nfound(True)",
         denied("EPERM|EACCES|EROFS"),
-        bare=NotShown("a map is written once, by whoever made the namespace; without one there is nothing to write"),
+        bare=NotShown(
+            "a map is written once, by whoever made the namespace; without one there is nothing to write"
+        ),
     ),
     _space(
         "lift-the-limit-on-namespaces",
@@ -172,7 +174,9 @@ MOUNTS = (
         "pivot-root",
         "exchange its root",
         "os.makedirs('new/old')\nsystem('pivot_root', b'new', b'new/old')\nfound(True)",
-        bare=NotShown("the kernel wants a mounted root of another device, which the program cannot make alone"),
+        bare=NotShown(
+            "the kernel wants a mounted root of another device, which the program cannot make alone"
+        ),
     ),
     _mount(
         "open-by-handle",
@@ -233,7 +237,11 @@ CALLS: tuple[Program, ...] = (
         "system('request_key', b'user', b'thane-hostile-none', None, 0)\nfound(True)",
         bare=NotShown("it would start a program of the machine's, as root"),
     ),
-    _call("trace-itself", "be traced, and so change its calls after they are checked", "call('ptrace', 0, 0, None, None)\nfound(True)"),
+    _call(
+        "trace-itself",
+        "be traced, and so change its calls after they are checked",
+        "call('ptrace', 0, 0, None, None)\nfound(True)",
+    ),
     _call(
         "personality",
         "turn off the protections of its memory layout",
@@ -321,7 +329,8 @@ CALLS: tuple[Program, ...] = (
         "splice-memory",
         "give the kernel pages and change them afterwards (vmsplice)",
         "pipe = os.pipe(); buffer = ctypes.create_string_buffer(16)\n"
-        "vector = (ctypes.c_ulong * 2)(ctypes.addressof(buffer), 16)\nsystem('vmsplice', pipe[1], vector, 1, 0)\nfound(True)",
+        "vector = (ctypes.c_ulong * 2)(ctypes.addressof(buffer), 16)\n"
+        "system('vmsplice', pipe[1], vector, 1, 0)\nfound(True)",
     ),
     _call(
         "read-a-segment",
@@ -333,7 +342,8 @@ CALLS: tuple[Program, ...] = (
         "write-to-a-queue",
         "write to a System V queue of the host",
         "queue = call('msgget', H['shm_key'], 0)\n"
-        "call('msgsnd', queue, ctypes.create_string_buffer(b'\\1' + bytes(15)), ctypes.c_size_t(4), 0)\nfound(True)",
+        "call('msgsnd', queue, ctypes.create_string_buffer(b'\\1' + bytes(15)), ctypes.c_size_t(4), 0)\n"
+        "found(True)",
         denied("ENOENT", t1="EPERM"),
         bare=Shown("touches"),
     ),
@@ -372,11 +382,14 @@ RIGHTS = (
         denied("EPERM|EINVAL"),
         bare=_ROOT,
     ),
-    _right("join-a-group", "join a group", "os.setgroups([0])\nfound(True)", denied("EPERM|EINVAL"), bare=_ROOT),
+    _right(
+        "join-a-group", "join a group", "os.setgroups([0])\nfound(True)", denied("EPERM|EINVAL"), bare=_ROOT
+    ),
     _right(
         "take-capabilities",
         "take capabilities",
-        "header = (ctypes.c_uint * 2)(0x20080522, 0)\nwanted = (ctypes.c_uint * 6)(1 << 21, 1 << 21, 0, 0, 0, 0)\n"
+        "header = (ctypes.c_uint * 2)(0x20080522, 0)\n"
+        "wanted = (ctypes.c_uint * 6)(1 << 21, 1 << 21, 0, 0, 0, 0)\n"
         "system('capset', header, wanted)\nfound(True)",
         bare=_ROOT,
     ),
@@ -406,7 +419,9 @@ for path in ("/usr/bin/su", "/usr/bin/passwd", "/usr/bin/newgrp", "/usr/bin/moun
 found(False)
 """,
         nothing(),
-        bare=NotShown("the system's setuid programs end too fast to be looked at; the next row shows the same"),
+        bare=NotShown(
+            "the system's setuid programs end too fast to be looked at; the next row shows the same"
+        ),
     ),
     _right(
         "new-privileges",
@@ -443,8 +458,8 @@ found(False)
         "open a device of the host: memory, disks, the kernel's log, virtual machines",
         """
 opened = []
-for name in ("mem", "kmsg", "port", "kvm", "fuse", "loop-control", "net/tun", "vda", "sda", "nvme0n1", "vhost-net",
-             "uinput", "hpet", "rtc0", "snapshot", "cpu_dma_latency", "mapper/control", "vsock"):
+for name in ("mem", "kmsg", "port", "kvm", "fuse", "loop-control", "net/tun", "vda", "sda", "nvme0n1",
+             "vhost-net", "uinput", "hpet", "rtc0", "snapshot", "cpu_dma_latency", "mapper/control", "vsock"):
     try: opened.append(os.close(os.open("/dev/" + name, os.O_RDONLY | os.O_NONBLOCK)))
     except OSError: pass
 found(opened)
@@ -462,7 +477,8 @@ found(opened)
     _right(
         "type-into-its-own-terminal",
         "type into the terminal that Thane was started from",
-        "import fcntl\nterminal = os.open('/dev/tty', os.O_RDWR)\nfcntl.ioctl(terminal, 0x5412, b'x')\nfound(True)",
+        "import fcntl\nterminal = os.open('/dev/tty', os.O_RDWR)\n"
+        "fcntl.ioctl(terminal, 0x5412, b'x')\nfound(True)",
         denied("ENXIO|ENOENT|EIO|EPERM", t1="EACCES|ENXIO"),
         bare=NotShown("the stand-in has no terminal"),
     ),
@@ -476,7 +492,8 @@ found(opened)
     _right(
         "filesystem-tricks-with-flags",
         "use a file's flags (immutable) to keep it from being removed",
-        "import fcntl\nfile = open('kept', 'w')\nfcntl.ioctl(file, 0x40086602, (16).to_bytes(8, 'little'))\nfound(True)",
+        "import fcntl\nfile = open('kept', 'w')\n"
+        "fcntl.ioctl(file, 0x40086602, (16).to_bytes(8, 'little'))\nfound(True)",
         denied("EPERM|ENOTTY|EOPNOTSUPP"),
         bare=Shown(root_only=True, may_lack=("ENOTTY", "EOPNOTSUPP")),
     ),
@@ -497,7 +514,13 @@ LEAKS = (
         nothing(),
         bare=Shown(root_only=True, may_lack=("NOTHING",)),
     ),
-    _leak("kernel-memory", "read the kernel's memory", "os.open('/proc/kcore', os.O_RDONLY)\nfound(True)", denied("EACCES|EPERM|ENOENT"), bare=Shown(root_only=True, may_lack=("ENOENT",))),
+    _leak(
+        "kernel-memory",
+        "read the kernel's memory",
+        "os.open('/proc/kcore', os.O_RDONLY)\nfound(True)",
+        denied("EACCES|EPERM|ENOENT"),
+        bare=Shown(root_only=True, may_lack=("ENOENT",)),
+    ),
     _leak(
         "press-a-key-for-the-kernel",
         "press the keys for emergencies (sysrq)",
@@ -536,7 +559,7 @@ opened = []
 for folder, _, names in os.walk("/proc/sys"):
     if folder in ("/proc/sys/fs/mqueue", "/proc/sys/user") or folder.startswith("/proc/sys/net"): continue
     for name in names:
-        if name.startswith(("msg", "shm", "sem", "auto_msg", "ns_last_pid")): continue
+        if name.startswith(("msg", "shm", "sem", "auto_msg", "ns_last_pid", "pid_max")): continue
         try: os.close(os.open(f"{folder}/{name}", os.O_WRONLY)); opened.append(f"{folder}/{name}")
         except OSError: pass
 print(*opened[:5], file=sys.stderr)
@@ -564,7 +587,9 @@ for folder, folders, names in os.walk("/sys/fs/cgroup"):
 found(reached)
 """,
         nothing(),
-        bare=NotShown("the stand-in sees the machine's control groups read-only, so that nothing can be changed"),
+        bare=NotShown(
+            "the stand-in sees the machine's control groups read-only, so that nothing can be changed"
+        ),
     ),
     _leak(
         "host-name",

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.hostile.rows import Expectations, NotShown, Program, Shown, denied, ends, everywhere, nothing, stopped
+from tests.hostile.rows import (
+    Expectations,
+    NotShown,
+    Program,
+    Shown,
+    denied,
+    ends,
+    everywhere,
+    nothing,
+    stopped,
+)
 
 _EMPTY = denied("ECONNREFUSED|ENETUNREACH|EADDRNOTAVAIL|EHOSTUNREACH", t1="EPERM")
 
@@ -70,7 +80,8 @@ NETWORK = (
         "names-by-hand",
         "ask the host's resolver by a datagram of its own",
         "asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\nasking.settimeout(0.3)\n"
-        "asking.connect(('127.0.0.53', 53)); asking.send(b'\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\7example\\3com\\0\\0\\1\\0\\1')\n"
+        "asking.connect(('127.0.0.53', 53))\n"
+        "asking.send(b'\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\7example\\3com\\0\\0\\1\\0\\1')\n"
         "found(asking.recv(512))",
         bare=NotShown("it would leave the machine by the host's resolver"),
     ),

@@ -107,7 +107,11 @@ PROCESSES_OF_OTHERS = (
     _process("kill-another", "kill a process of the host", "os.kill(H['pid'], 9)\nfound(True)"),
     _process("stop-another", "stop a process of the host", "os.kill(H['pid'], 19)\nfound(True)"),
     _process("ask-for-another", "send nothing to a process of the host", "os.kill(H['pid'], 0)\nfound(True)"),
-    _process("kill-its-group", "kill a process group of the host", "os.killpg(os.getpgid(H['pid']), 9)\nfound(True)"),
+    _process(
+        "kill-its-group",
+        "kill a process group of the host",
+        "os.killpg(os.getpgid(H['pid']), 9)\nfound(True)",
+    ),
     _process(
         "queue-a-signal",
         "queue a forged signal for another process",
@@ -144,7 +148,8 @@ PROCESSES_OF_OTHERS = (
     _process(
         "read-memory-of-another",
         "copy memory from another process",
-        _IOVEC + "call('process_vm_readv', H['pid'], ctypes.byref(mine), 1, ctypes.byref(theirs), 1, 0)\nfound(True)",
+        _IOVEC + "call('process_vm_readv', H['pid'], ctypes.byref(mine), 1, ctypes.byref(theirs), 1, 0)\n"
+        "found(True)",
         denied("EPERM"),
     ),
     _process(
@@ -165,7 +170,8 @@ found(True)
         "advise-on-memory-of-another",
         "have memory of another process thrown out",
         "process = system('pidfd_open', H['pid'], 0)\n"
-        "vector = (ctypes.c_ulong * 2)(0, 0)\nsystem('process_madvise', process, vector, 0, 20, 0)\nfound(True)",
+        "vector = (ctypes.c_ulong * 2)(0, 0)\n"
+        "system('process_madvise', process, vector, 0, 20, 0)\nfound(True)",
         denied("ESRCH|EPERM", t1="EPERM"),
         bare=Shown(root_only=True),
     ),
@@ -263,7 +269,8 @@ NEIGHBOURS = (
         """
 import glob
 places = []
-for above in ("/tmp/thane*", "/var/tmp/thane*", "/dev/shm/thane*", os.environ["HOME"] + "/../..", os.environ["HOME"] + "/../../.."):
+for above in ("/tmp/thane*", "/var/tmp/thane*", "/dev/shm/thane*",
+              os.environ["HOME"] + "/../..", os.environ["HOME"] + "/../../.."):
     for depth in range(5): places += glob.glob(above + "/*" * depth + "/secret-of-another-jail")
 found(places)
 """,
@@ -406,7 +413,8 @@ found(False)
     _program(
         "read-the-isolation-program",
         "read memory, descriptors or environment of the isolation program",
-        "found([p for p in ('environ', 'maps', 'mem', 'cmdline') if read(f\"/proc/{H['isolation_pid']}/{p}\")])",
+        "names = ('environ', 'maps', 'mem', 'cmdline')\n"
+        "found([p for p in names if read(f\"/proc/{H['isolation_pid']}/{p}\")])",
         nothing(),
         bare=NotShown("the rows on host processes show it for a process that may be attacked"),
     ),
@@ -429,7 +437,8 @@ found(seen)
         "change the code that was given, or the program that started it",
         """
 changed = []
-folders = ["/run", "/run/boot", "/run/code", os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else "/run"]
+folders = ["/run", "/run/boot", "/run/code"]
+if "__file__" in globals(): folders.append(os.path.dirname(os.path.abspath(__file__)))
 for folder in folders:
     try: names = os.listdir(folder)
     except OSError: names = []
@@ -495,7 +504,7 @@ os.write(1, frame); os.write(2, frame); os._exit(9)
     _program(
         "forged-verdict-in-text",
         "be believed by printing a verdict",
-        "print('{\"outcome\": \"completed\", \"exit_code\": 0, \"tier\": \"T3\"}', flush=True); os._exit(9)",
+        'print(\'{"outcome": "completed", "exit_code": 0, "tier": "T3"}\', flush=True); os._exit(9)',
         everywhere(ends(r'\{"outcome": "completed".*\}\n', 9)),
         bare=NotShown("without Thane nobody reads verdicts"),
     ),

@@ -131,7 +131,8 @@ OUTPUTS = (
         "sparse-files",
         "outputs",
         "have more copied out than its disk by files that are mostly holes",
-        f"for n in range(4): os.truncate(os.open(f'{{n}}.bin', os.O_CREAT | os.O_WRONLY), {10 * MB})\nend('MADE', 0)",
+        f"for n in range(4): os.truncate(os.open(f'{{n}}.bin', os.O_CREAT | os.O_WRONLY), {10 * MB})\n"
+        f"end('MADE', 0)",
         # Which of them comes out depends on the order in which the folder lists them: only one fits.
         everywhere(ends("MADE\n", refused=((".bin", "bytes long"),))),
         Shown("sparse", MB),
@@ -216,7 +217,8 @@ OUTPUTS = (
         "have another folder taken for its workspace",
         "try: os.rename(os.environ['HOME'], os.environ['HOME'] + '2')\n"
         "except OSError: pass\n"
-        "try: os.rmdir(os.environ['HOME']); os.symlink(H['folder'], os.environ['HOME'])\nexcept OSError: pass",
+        "try: os.rmdir(os.environ['HOME']); os.symlink(H['folder'], os.environ['HOME'])\n"
+        "except OSError: pass",
         "secret",
         bare=NotShown("only a jail has a workspace"),
     ),

@@ -141,7 +141,8 @@ end("ALL REAPED", 0)
         NotShown("the host's first process reaps orphans as well; this shows that the jail's does"),
         # On T1 the limit counts the user's other processes, among them those of other jails of the test.
         as_user=everywhere(
-            ends("ALL REAPED\n"), t1=Expect(Outcome.COMPLETED, "ALL REAPED\n|DENIED EAGAIN\n", or_outcome=Outcome.FAILED)
+            ends("ALL REAPED\n"),
+            t1=Expect(Outcome.COMPLETED, "ALL REAPED\n|DENIED EAGAIN\n", or_outcome=Outcome.FAILED),
         ),
     ),
     Program(

@@ -7,8 +7,9 @@ from thane.kernel.ports.isolation import Outcome
 
 _SHOUT = b"import os\nos.write(1, b'REACHED\\n')\n"
 _SHADOWED = (
-    "json os site sitecustomize usercustomize types encodings codecs linecache traceback marshal select signal"
-    " resource io abc ctypes _ctypes stat genericpath posixpath importlib __main__ jailed main runpy zipimport"
+    "json os site sitecustomize usercustomize types encodings codecs linecache traceback marshal select"
+    " signal resource io abc ctypes _ctypes stat genericpath posixpath importlib __main__ jailed main"
+    " runpy zipimport"
 ).split()
 _MODULES = {f"{name}.py": _SHOUT for name in _SHADOWED} | {
     "sitecustomize/__init__.py": _SHOUT,
@@ -90,7 +91,8 @@ TRUSTED = (
         "break our code by a stack that has no end",
         "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f() + [f]\n"
         "class A:\n    def __getattr__(self, name): return getattr(self, name + 'x')\n"
-        "import ctypes\nfor _ in range(3):\n    try: f()\n    except RecursionError: pass\n    except MemoryError: break\n",
+        "import ctypes\nfor _ in range(3):\n    try: f()\n"
+        "    except RecursionError: pass\n    except MemoryError: break\n",
         everywhere(Expect(Outcome.FAILED, or_outcome=Outcome.OUT_OF_MEMORY)),
         bare=NotShown("it ends by memory or by its stack, whichever is less; nothing but itself is harmed"),
         limits={"memory_bytes": 64 << 20},
@@ -114,7 +116,9 @@ TRUSTED = (
         "hide its code behind another encoding",
         "# -*- coding: utf-7 -*-\n+AHAAcgBpAG4AdAAoACcAaABpAGQAZABlAG4AJwAp-\n",
         everywhere(ends("hidden\n")),
-        bare=NotShown("a command line is always UTF-8; what is shown is that the code runs as Python defines it"),
+        bare=NotShown(
+            "a command line is always UTF-8; what is shown is that the code runs as Python defines it"
+        ),
     ),
     _row(
         "code-nested-too-deep",
@@ -159,15 +163,18 @@ TRUSTED = (
         "profile-and-trace",
         "follow our code by a trace function",
         "import sys, threading\nseen = []\ndef trace(frame, event, argument):\n"
-        "    seen.append(frame.f_code.co_filename); return trace\nsys.settrace(trace); sys.setprofile(trace)\n"
-        "frame = sys._getframe()\nnames = set()\nwhile frame: names.update(frame.f_locals); frame = frame.f_back\n"
+        "    seen.append(frame.f_code.co_filename); return trace\n"
+        "sys.settrace(trace); sys.setprofile(trace)\n"
+        "frame = sys._getframe()\nnames = set()\n"
+        "while frame: names.update(frame.f_locals); frame = frame.f_back\n"
         "print(any('status' == n or 'secret' in n for n in names))",
         everywhere(ends("False\n")),
     ),
     _row(
         "huge-arguments",
         "exhaust the host's tables by the largest arguments",
-        "import os\ntry: os.execve('/bin/true', ['x' * 131000] * 200, {})\nexcept OSError as error: print(error.strerror)",
+        "import os\ntry: os.execve('/bin/true', ['x' * 131000] * 200, {})\n"
+        "except OSError as error: print(error.strerror)",
         everywhere(Expect(Outcome.FAILED, "(?:Argument list too long\n)?", or_outcome=Outcome.COMPLETED)),
         bare=NotShown("the kernel itself bounds arguments; they count as memory"),
     ),
@@ -185,7 +192,11 @@ TRUSTED = (
         "echo done",
         everywhere(ends("done\n")),
         language="shell",
-        files={".bashrc": b"echo REACHED\n", ".profile": b"echo REACHED\n", ".bash_profile": b"echo REACHED\n"},
+        files={
+            ".bashrc": b"echo REACHED\n",
+            ".profile": b"echo REACHED\n",
+            ".bash_profile": b"echo REACHED\n",
+        },
     ),
     _row(
         "shell-functions-in-variables",

@@ -101,7 +101,14 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         list[str], msgspec.Meta(max_length=64, description="Permissions; none: all of yours")
     ] = []
     expires_at: (
-        Annotated[datetime, msgspec.Meta(tz=True, description="With its zone: 2027-01-01T00:00:00Z")] | None
+        Annotated[
+            datetime,
+            msgspec.Meta(
+                tz=True,
+                description="When it stops opening anything, with its zone: 2027-01-01T00:00:00Z",
+            ),
+        ]
+        | None
     ) = None
 
 
@@ -211,7 +218,7 @@ async def create_setup_link(accounts: AccountsService, unit: Unit, request: Crea
 
 
 class UseSetupLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    token: str
+    token: Annotated[str, msgspec.Meta(description="What the link ends with")]
 
 
 async def _whose(accounts: AccountsService, request: UseSetupLink) -> Identified:

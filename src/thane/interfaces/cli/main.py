@@ -19,6 +19,7 @@ COMMANDS = {
     "config": ("thane.interfaces.cli.config", "Explain the settings."),
     "operations": ("thane.interfaces.cli.registry", "List everything that can be asked of Thane."),
     "doctor": ("thane.interfaces.cli.doctor", "Look at this machine and say what is missing."),
+    "completion": ("thane.interfaces.cli.completion", "Print what makes your shell complete commands."),
 }
 
 

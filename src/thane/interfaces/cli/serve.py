@@ -8,16 +8,22 @@ from typing import Any
 import click
 
 from thane.interfaces.cli.main import data_option, launcher_of
-from thane.interfaces.cli.output import note
+from thane.interfaces.cli.output import note, print_json
 
 
 @click.command()
 @click.option("--host", help="Address to listen on; default 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; default 8090, 0 for any.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object when it is ready.")
 @data_option
 @click.pass_context
 def serve(
-    ctx: click.Context, host: str | None, port: int | None, data: str | None, config: str | None
+    ctx: click.Context,
+    host: str | None,
+    port: int | None,
+    as_json: bool,
+    data: str | None,
+    config: str | None,
 ) -> None:
     """Serve the API of a data folder. Stop it with Ctrl-C: what was begun is finished first."""
     launcher = launcher_of(ctx)
@@ -26,6 +32,9 @@ def serve(
 
     async def work() -> None:
         async for ready in launcher.serving(launcher.data(data), loaded):
+            if as_json:
+                print_json({**ready._asdict(), "data": str(ready.data)})
+                continue
             note(f"thane is ready at {ready.url} after {ready.seconds:.2f} s")
             note(f"  data       {ready.data}")
             note(f"  isolation  {ready.tier}")

@@ -95,9 +95,12 @@ def _bar() -> Any:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write; default: standard output."
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the key that checks it.")
 @data_option
 @click.pass_context
-def prove(ctx: click.Context, index: int, output: Path | None, data: str | None, config: str | None) -> None:
+def prove(
+    ctx: click.Context, index: int, output: Path | None, as_json: bool, data: str | None, config: str | None
+) -> None:
     """Write the proof (.tlog-proof) of the entry INDEX. `thane-verify` checks it without a server."""
     launcher = launcher_of(ctx)
     loaded = launcher.settings(config, {})
@@ -107,8 +110,11 @@ def prove(ctx: click.Context, index: int, output: Path | None, data: str | None,
             return await ledger.prove(index), ledger.vkey
 
     text, vkey = asyncio.run(work())
+    if output is not None:
+        output.write_text(text)
+    if as_json:
+        print_json({"index": index, "proof": text, "vkey": vkey})
+        return
     if output is None:
         click.echo(text, nl=False)
-    else:
-        output.write_text(text)
     note(f"check it with: thane-verify {output or 'FILE'} --key '{vkey}'")

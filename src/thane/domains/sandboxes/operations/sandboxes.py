@@ -22,7 +22,12 @@ from thane.kernel.paging import Page
 from thane.kernel.records import Unit
 
 Language = Annotated[Literal["python", "shell"], msgspec.Meta(description="What runs the code")]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern="^[^/\x00-\x1f]+$")]
+Name = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=100, pattern="^[^/\x00-\x1f]+$", description="A name to know it by"
+    ),
+]
 
 
 class CreateSandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

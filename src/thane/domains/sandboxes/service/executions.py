@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from decimal import Decimal
 
 import msgspec
 
@@ -17,11 +15,8 @@ from thane.domains.billing import BillingService
 from thane.domains.sandboxes.entities import (
     BillingInfo,
     Execution,
-    ExecutionChunk,
     ExecutionOutput,
     ExecutionStatus,
-    NetworkUsage,
-    ResourceMetric,
     Sandbox,
     SandboxStatus,
 )
@@ -37,8 +32,9 @@ from thane.domains.sandboxes.service.outcome import (
     usage_of,
     without_run,
 )
+from thane.domains.sandboxes.service.progress import Metric, Output
 from thane.domains.sandboxes.service.slots import Slots
-from thane.kernel.clock import Clock, from_us
+from thane.kernel.clock import Clock
 from thane.kernel.errors import Invalid, IsolationUnavailable
 from thane.kernel.ids import IdFactory
 from thane.kernel.ports.budgets import Budgets, Reservation
@@ -77,25 +73,6 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     queued: bool
     tenant_id: str
-
-
-class Output(msgspec.Struct, frozen=True, tag="output"):
-    """Progress: bytes as the program wrote them (base64 in JSON). `seq` has no gaps."""
-
-    seq: int
-    stream: str
-    data: bytes
-
-
-class Metric(msgspec.Struct, frozen=True, tag="sample"):
-    """Progress: use at one moment, in per cent of the limits."""
-
-    seq: int
-    timestamp: datetime
-    cpu_usage: Decimal
-    memory_usage: Decimal
-    disk_usage: Decimal
-    network_usage: NetworkUsage
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,7 +226,7 @@ class ExecutionsService:
                     await progress(Output(chunks, event.stream, event.data))
                     chunks += 1
                 elif isinstance(event, Sample):
-                    await progress(self._metric(samples, event, last, intent.limits))
+                    await progress(Metric.of(samples, event, last, intent.limits, self._clock))
                     samples, last = samples + 1, event.usage
                 else:
                     verdict = event
@@ -266,7 +243,7 @@ class ExecutionsService:
             verdict = without_run(intent.id, Outcome.HOST_LOST, "the isolation program gave no verdict")
         if verdict.usage.wall_us:
             end = Sample(at_us=verdict.usage.wall_us, usage=verdict.usage, memory_bytes=0)
-            await progress(self._metric(samples, end, last, intent.limits))
+            await progress(Metric.of(samples, end, last, intent.limits, self._clock))
         files = await self._collect(intent.id, verdict)
         return Done(
             verdict=verdict,
@@ -296,58 +273,14 @@ class ExecutionsService:
         self.artifacts.discard_if_empty(job_id)
         return tuple(sorted(f.name for f in taken))
 
-    def _metric(self, seq: int, sample: Sample, last: Usage, limits: Limits) -> Metric:
-        """A sample in per cent: CPU since the last one, memory and disk, each of what is allowed."""
-        usage = sample.usage
-        wall = usage.wall_us - last.wall_us or sample.at_us - last.wall_us
-        cpu = Decimal(0)
-        if wall > 0:
-            cpu = Decimal(usage.cpu_us - last.cpu_us) / wall * 100_000 / limits.cpu_millicores
-        memory = sample.memory_bytes or usage.peak_memory_bytes
-        return Metric(
-            seq=seq,
-            timestamp=from_us(self._clock.now_us()),
-            cpu_usage=_percent(cpu),
-            memory_usage=_percent(Decimal(memory) * 100 / limits.memory_bytes),
-            disk_usage=_percent(Decimal(usage.workspace_bytes) * 100 / limits.disk_bytes),
-            network_usage=NetworkUsage(
-                bytes_in=usage.network_in_bytes,
-                bytes_out=usage.network_out_bytes,
-                packets_in=usage.network_in_packets,
-                packets_out=usage.network_out_packets,
-            ),
-        )
-
     async def keep(self, unit: Unit, intent: Intent, events: tuple[msgspec.Struct, ...]) -> None:
         """Progress as rows: output chunks and samples."""
         for event in events:
             if isinstance(event, Output):
-                unit.create(
-                    ExecutionChunk(
-                        id=f"chk_{intent.id[4:]}{event.seq:08x}",
-                        tenant_id=intent.tenant_id,
-                        execution_id=intent.id,
-                        seq=event.seq,
-                        stream=event.stream,
-                        data=event.data,
-                        created_at=unit.now,
-                    )
-                )
+                unit.create(event.row(unit, intent.tenant_id, intent.id))
             elif isinstance(event, Metric):
                 unit.create(
-                    ResourceMetric(
-                        id=f"met_{intent.id[4:]}{event.seq:08x}",
-                        tenant_id=intent.tenant_id,
-                        project_id=intent.project_id,
-                        sandbox_id=intent.sandbox_id,
-                        execution_id=intent.id,
-                        seq=event.seq,
-                        timestamp=event.timestamp,
-                        cpu_usage=event.cpu_usage,
-                        memory_usage=event.memory_usage,
-                        disk_usage=event.disk_usage,
-                        network_usage=event.network_usage,
-                    )
+                    event.row(unit, intent.tenant_id, intent.project_id, intent.sandbox_id, intent.id)
                 )
 
     # -- after ------------------------------------------------------------------------------
@@ -408,10 +341,6 @@ class ExecutionsService:
             message = "the server or its isolation program ended while this ran; run it again"
             verdict = without_run(intent.id, Outcome.HOST_LOST, message)
         return Done(verdict=verdict)
-
-
-def _percent(value: Decimal) -> Decimal:
-    return max(Decimal(0), value).quantize(Decimal("0.001"))
 
 
 def _text(data: bytes) -> str:

@@ -1,0 +1,42 @@
+"""Resource metrics.
+
+Made by `just sdk`; do not edit.
+"""
+
+from __future__ import annotations
+
+from thane.client._async.core import AsyncCore
+from thane.client._async.pages import AsyncPages
+from thane.client.convert import given
+from thane.client.ops import resource_metrics as ops
+from thane.client.types.sandboxes import (
+    ResourceMetric,
+)
+
+
+class AsyncResourceMetrics:
+    """What can be asked of resource metrics."""
+
+    def __init__(self, core: AsyncCore) -> None:
+        self._core = core
+
+    def list(
+        self,
+        execution_id: str,
+        *,
+        filter: str | None = None,
+        sort: str | None = None,
+        page_size: int | None = None,
+    ) -> AsyncPages[ResourceMetric]:
+        """List an execution's samples of use, in per cent of its limits.
+
+        `filter`: Such as `status = "queued" && cost > 1.5`.
+        `sort`: Fields, each with `-` for descending: `-created_at,name`.
+        """
+        return AsyncPages(
+            self._core,
+            ops.LIST,
+            ResourceMetric,
+            {"execution_id": execution_id},
+            given(limit=page_size, filter=filter, sort=sort),
+        )

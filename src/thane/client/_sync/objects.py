@@ -1,0 +1,254 @@
+"""Rows that can be asked for more: a sandbox runs code, an execution has files, a run is finished.
+
+Made by `just sdk` from `_async`; do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from thane.client import types as data
+from thane.client._sync.core import Core
+from thane.client._sync.pages import Pages
+from thane.client.convert import given
+from thane.client.events import Progress
+from thane.client.files import Files, place, put, taken
+from thane.client.ops import audit_logs, executions, ledger, resource_metrics, runs, sandboxes
+from thane.client.problem import ProgramFailed
+
+Language = Literal["python", "shell"]
+
+
+class _Ended(Protocol):
+    """What an execution's row and its result have in common."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def output(self) -> data.ExecutionOutput | None: ...
+    @property
+    def error(self) -> data.ExecutionError | None: ...
+    @property
+    def _core(self) -> Core: ...
+
+
+class _Produced:
+    """What can be asked of a program that has run."""
+
+    __slots__ = ()
+
+    @property
+    def ok(self: _Ended) -> bool:
+        """Whether it completed with exit code 0."""
+        return self.status == "completed"
+
+    @property
+    def stdout(self: _Ended) -> str:
+        """What it wrote to standard output."""
+        return "" if self.output is None else self.output.stdout
+
+    @property
+    def stderr(self: _Ended) -> str:
+        """What it wrote to standard error."""
+        return "" if self.output is None else self.output.stderr
+
+    @property
+    def files(self: _Ended) -> list[str]:
+        """Names of the files that it produced; kept for a day."""
+        return [] if self.output is None else list(self.output.files)
+
+    def check(self: _Ended) -> None:
+        """ProgramFailed, with the program's own error, unless it completed."""
+        if self.status != "completed":
+            error = self.error
+            why = f"{error.error_type}: {error.message}" if error is not None else "no error was recorded"
+            raise ProgramFailed(f"{self.id} ended as {self.status}: {why}")
+
+    def read_file(self: _Ended, name: str) -> bytes:
+        """A produced file's content."""
+        found = self._core.call(
+            executions.READ_FILE, data.FileContent, {"execution_id": self.id}, {"name": name}
+        )
+        return found.content
+
+    def save_files(self: _Ended, folder: str | Path) -> list[Path]:
+        """Write all produced files below `folder`, which is made if it is not there; their paths."""
+        paths = []
+        for name in [] if self.output is None else self.output.files:
+            path = place(Path(folder), name)
+            found = self._core.call(
+                executions.READ_FILE, data.FileContent, {"execution_id": self.id}, {"name": name}
+            )
+            put(path, found.content)
+            paths.append(path)
+        return paths
+
+    def chunks(self: _Ended) -> Pages[data.ExecutionChunk]:
+        """Its output as it came, byte for byte; kept for a day."""
+        return Pages(self._core, executions.OUTPUT, data.ExecutionChunk, {"execution_id": self.id}, {})
+
+    def metrics(self: _Ended) -> Pages[data.ResourceMetric]:
+        """Its samples of use, in per cent of its limits."""
+        values = {"execution_id": self.id}
+        return Pages(self._core, resource_metrics.LIST, data.ResourceMetric, values, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution(_Produced, data.Execution):
+    """One program that ran, or is running."""
+
+    _core: Core = field(repr=False, compare=False)
+
+    def refresh(self) -> Execution:
+        """The row as it is now."""
+        return self._core.call(executions.GET, Execution, {"execution_id": self.id}, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionResult(_Produced, data.ExecutionResult):
+    """How a program ended, what it used and cost, and where the ledger has it."""
+
+    _core: Core = field(repr=False, compare=False)
+
+    def proof(self) -> data.Proof:
+        """The proof of its outcome, for `thane-verify`. ProgramFailed while the outcome is not recorded."""
+        place: data.LedgerPlace | None = self.ledger
+        if place is None:
+            raise ProgramFailed(
+                f"the outcome of {self.id} waits to be recorded", "Ask again when it is in the ledger."
+            )
+        return self._core.call(ledger.PROVE, data.Proof, {"index": place.index}, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox(data.Sandbox):
+    """A place to run code."""
+
+    _core: Core = field(repr=False, compare=False)
+
+    def run_code(
+        self,
+        code: str,
+        *,
+        language: Language | None = None,
+        timeout: int | None = None,
+        memory_mb: int | None = None,
+        cpu_cores: Decimal | float | str | None = None,
+        disk_mb: int | None = None,
+        env: dict[str, str] | None = None,
+        stdin: bytes | str | None = None,
+        files: Files | None = None,
+        outlive: bool = True,
+    ) -> ExecutionResult:
+        """Run code here and wait for its end. A program that fails is a result, not an exception.
+
+        `timeout` is the program's, in seconds of wall time. `files` lie in its workspace.
+        `outlive=False` lets it end when you hang up or are interrupted; then nothing is
+        repeated for you, for it has no idempotency key.
+        """
+        limits = _limits(timeout, memory_mb, cpu_cores, disk_mb)
+        fields = _program(code, language, limits, env, stdin, files)
+        return self._core.call(
+            sandboxes.EXECUTE, ExecutionResult, {"sandbox_id": self.id}, fields, outlive=outlive
+        )
+
+    def stream_code(
+        self,
+        code: str,
+        *,
+        language: Language | None = None,
+        timeout: int | None = None,
+        memory_mb: int | None = None,
+        cpu_cores: Decimal | float | str | None = None,
+        disk_mb: int | None = None,
+        env: dict[str, str] | None = None,
+        stdin: bytes | str | None = None,
+        files: Files | None = None,
+        outlive: bool = True,
+    ) -> Iterator[Progress | ExecutionResult]:
+        """Run code here and yield its output and samples as they come, and its result as the last.
+
+        The arguments are those of `run_code`.
+        """
+        limits = _limits(timeout, memory_mb, cpu_cores, disk_mb)
+        fields = _program(code, language, limits, env, stdin, files)
+        for event in self._core.stream(
+            sandboxes.EXECUTE, ExecutionResult, {"sandbox_id": self.id}, fields, outlive=outlive
+        ):
+            yield event
+
+    @property
+    def executions(self) -> Pages[Execution]:
+        """What was run here, the newest first."""
+        return Pages(self._core, executions.LIST, Execution, {}, {"sandbox_id": self.id})
+
+    def resource_summary(self, hours: int | None = None) -> data.ResourceSummary:
+        """Average and peak use over the last hours; 24 if not said."""
+        values, fields = {"sandbox_id": self.id}, given(hours=hours)
+        return self._core.call(sandboxes.RESOURCE_SUMMARY, data.ResourceSummary, values, fields)
+
+    def refresh(self) -> Sandbox:
+        """The row as it is now."""
+        return self._core.call(sandboxes.GET, Sandbox, {"sandbox_id": self.id}, {})
+
+    def terminate(self) -> Sandbox:
+        """Nothing can be run here any more."""
+        return self._core.call(sandboxes.TERMINATE, Sandbox, {"sandbox_id": self.id}, {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(data.Run):
+    """An agent's piece of work."""
+
+    _core: Core = field(repr=False, compare=False)
+
+    def executions(self) -> Pages[Execution]:
+        """What was run in it, the newest first."""
+        return Pages(self._core, executions.LIST, Execution, {}, {"filter": f'run_id = "{self.id}"'})
+
+    def trail(self) -> Pages[data.AuditLog]:
+        """Who did what in it, oldest first."""
+        fields = {"filter": f'run_id = "{self.id}"', "sort": "created_at"}
+        return Pages(self._core, audit_logs.LIST, data.AuditLog, {}, fields)
+
+    def refresh(self) -> Run:
+        """The row as it is now."""
+        return self._core.call(runs.GET, Run, {"run_id": self.id}, {})
+
+    def finish(self, outcome: str | None = None) -> Run:
+        """Nothing more can be done in it."""
+        return self._core.call(runs.FINISH, Run, {"run_id": self.id}, given(outcome=outcome))
+
+
+def _limits(
+    timeout: int | None, memory_mb: int | None, cpu_cores: Decimal | float | str | None, disk_mb: int | None
+) -> dict[str, Any] | None:
+    return (
+        given(
+            max_execution_time_sec=timeout,
+            max_memory_mb=memory_mb,
+            max_cpu_cores=None if cpu_cores is None else str(cpu_cores),
+            max_disk_mb=disk_mb,
+        )
+        or None
+    )
+
+
+def _program(
+    code: str,
+    language: Language | None,
+    limits: dict[str, Any] | None,
+    env: dict[str, str] | None,
+    stdin: bytes | str | None,
+    files: Files | None,
+) -> dict[str, Any]:
+    entry = stdin.encode() if isinstance(stdin, str) else stdin
+    return given(
+        code=code, language=language, resource_limits=limits, env=env, stdin=entry, files=taken(files)
+    )

@@ -1,0 +1,149 @@
+"""Sandboxes.
+
+Made by `just sdk`; do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from thane.client._sync.core import Core
+from thane.client._sync.objects import ExecutionResult, Sandbox
+from thane.client._sync.pages import Pages
+from thane.client.convert import given
+from thane.client.events import Progress
+from thane.client.ops import sandboxes as ops
+from thane.client.types.sandboxes import (
+    DashboardData,
+    FileGiven,
+    ResourceSummary,
+    WantedLimits,
+)
+
+
+class Sandboxes:
+    """What can be asked of sandboxes."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def create(
+        self,
+        *,
+        name: str | None = None,
+        language: Literal["python", "shell"] | None = None,
+        resource_limits: WantedLimits | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Sandbox:
+        """Create a sandbox: a place to run code, with limits.
+
+        It is only a record until the first execution starts its process.
+
+        `name`: A name to know it by
+        `language`: What runs the code
+        `metadata`: Anything of yours
+        """
+        return self._core.call(
+            ops.CREATE,
+            Sandbox,
+            {},
+            given(name=name, language=language, resource_limits=resource_limits, metadata=metadata),
+        )
+
+    def dashboard(self) -> DashboardData:
+        """Show live sandboxes, the last ten executions of 24 hours, and the day's totals."""
+        return self._core.call(ops.DASHBOARD, DashboardData, {}, given())
+
+    def execute(
+        self,
+        sandbox_id: str,
+        code: str,
+        *,
+        language: Literal["python", "shell"] | None = None,
+        resource_limits: WantedLimits | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        files: Sequence[FileGiven] | None = None,
+        outlive: bool = True,
+    ) -> ExecutionResult:
+        """Run code in a sandbox and wait for its end.
+
+        With `Accept: text/event-stream` output and samples come while it runs. With an
+        `Idempotency-Key` it outlives your connection; without one, hanging up cancels it.
+
+        `code`: The program
+        `language`: What runs the code
+        `env`: Environment; never stored
+        `stdin`: Standard input; never stored
+        """
+        return self._core.call(
+            ops.EXECUTE,
+            ExecutionResult,
+            {"sandbox_id": sandbox_id},
+            given(
+                code=code,
+                language=language,
+                resource_limits=resource_limits,
+                env=env,
+                stdin=stdin,
+                files=files,
+            ),
+            outlive=outlive,
+        )
+
+    def stream_execute(
+        self,
+        sandbox_id: str,
+        code: str,
+        *,
+        language: Literal["python", "shell"] | None = None,
+        resource_limits: WantedLimits | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        files: Sequence[FileGiven] | None = None,
+        outlive: bool = True,
+    ) -> Iterator[Progress | ExecutionResult]:
+        """`execute`, yielding what comes while it is at work, and its result as the last."""
+        for event in self._core.stream(
+            ops.EXECUTE,
+            ExecutionResult,
+            {"sandbox_id": sandbox_id},
+            given(
+                code=code,
+                language=language,
+                resource_limits=resource_limits,
+                env=env,
+                stdin=stdin,
+                files=files,
+            ),
+            outlive=outlive,
+        ):
+            yield event
+
+    def get(self, sandbox_id: str) -> Sandbox:
+        """Show one sandbox."""
+        return self._core.call(ops.GET, Sandbox, {"sandbox_id": sandbox_id}, given())
+
+    def list(
+        self, *, filter: str | None = None, sort: str | None = None, page_size: int | None = None
+    ) -> Pages[Sandbox]:
+        """List sandboxes, filtered and sorted as you like.
+
+        `filter`: Such as `status = "queued" && cost > 1.5`.
+        `sort`: Fields, each with `-` for descending: `-created_at,name`.
+        """
+        return Pages(self._core, ops.LIST, Sandbox, {}, given(limit=page_size, filter=filter, sort=sort))
+
+    def resource_summary(self, sandbox_id: str, *, hours: int | None = None) -> ResourceSummary:
+        """Summarise what a sandbox used over a window.
+
+        `hours`: How far back to look
+        """
+        return self._core.call(
+            ops.RESOURCE_SUMMARY, ResourceSummary, {"sandbox_id": sandbox_id}, given(hours=hours)
+        )
+
+    def terminate(self, sandbox_id: str, *, if_match: int | None = None) -> Sandbox:
+        """Terminate a sandbox: nothing can be run in it any more."""
+        return self._core.call(ops.TERMINATE, Sandbox, {"sandbox_id": sandbox_id}, given(), if_match=if_match)

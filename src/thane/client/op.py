@@ -1,0 +1,27 @@
+"""One operation of the server, as a call needs it. The modules in `ops` are made from the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """`reads` may always be repeated; `outside` runs for as long as a program does, and streams;
+    `secrets` are fields of the answer that are shown once."""
+
+    name: str
+    method: str
+    path: str
+    reads: bool = False
+    outside: bool = False
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def has_body(self) -> bool:
+        return self.method in ("POST", "PUT", "PATCH")
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it takes an Idempotency-Key."""
+        return self.method == "POST" and not self.reads

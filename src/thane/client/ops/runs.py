@@ -1,0 +1,13 @@
+"""Runs, as calls need them.
+
+Made by `just sdk`; do not edit.
+"""
+
+from __future__ import annotations
+
+from thane.client.op import Op
+
+CREATE = Op("runs.create", "POST", "/runs")
+FINISH = Op("runs.finish", "POST", "/runs/{run_id}/finish")
+GET = Op("runs.get", "GET", "/runs/{run_id}", reads=True)
+LIST = Op("runs.list", "GET", "/runs", reads=True)

@@ -1,0 +1,18 @@
+"""Sandboxes, as calls need them.
+
+Made by `just sdk`; do not edit.
+"""
+
+from __future__ import annotations
+
+from thane.client.op import Op
+
+CREATE = Op("sandboxes.create", "POST", "/sandboxes")
+DASHBOARD = Op("sandboxes.dashboard", "GET", "/dashboard", reads=True)
+EXECUTE = Op("sandboxes.execute", "POST", "/sandboxes/{sandbox_id}/executions", outside=True)
+GET = Op("sandboxes.get", "GET", "/sandboxes/{sandbox_id}", reads=True)
+LIST = Op("sandboxes.list", "GET", "/sandboxes", reads=True)
+RESOURCE_SUMMARY = Op(
+    "sandboxes.resource_summary", "GET", "/sandboxes/{sandbox_id}/resource-summary", reads=True
+)
+TERMINATE = Op("sandboxes.terminate", "POST", "/sandboxes/{sandbox_id}/terminate")

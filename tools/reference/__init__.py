@@ -1,0 +1,1 @@
+"""Makes docs/reference: `uv run python -m tools.reference`, or `just sdk`."""
