@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import resource
 import select
 import signal
 import socket
@@ -90,8 +91,6 @@ class Agent:
 
 def _settle(agent: Agent, order: dict[str, Any], descriptors: list[int]) -> Program:
     """In a new process: leave the agent behind and become a context, or a command."""
-    import resource
-
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

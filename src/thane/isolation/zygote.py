@@ -9,18 +9,27 @@ and never runs anything untrusted. It ends when its channel closes.
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import functools
 import gc
+import json
+import linecache
 import marshal
 import os
+import re
 import signal
+import site
 import socket
 import sys
+import threading
 import traceback
+import types
 
 from thane.isolation import birth, libc, root, spawn
 
 # What nearly every program needs first; nothing with a state that must differ between jails (`random`).
-_WARM = "site types traceback linecache collections re json threading contextlib functools".split()
+_WARM = (collections, contextlib, functools, json, linecache, re, site, threading, traceback, types)
 _MOST_ORDER = 1 << 16
 _MOST_DESCRIPTORS = 32
 
@@ -71,8 +80,6 @@ def _serve(channel: socket.socket) -> birth.Program:
 def main(said: dict[str, object], channel: int) -> birth.Program:
     """The zygote's whole life; what it returns, in a program's process, is the program."""
     libc.set_process_name("thane-zygote")
-    for name in _WARM:
-        __import__(name)
     connection = socket.socket(fileno=channel)
     parent = os.getppid()
     _enter(connection, root.Plan(**said["root"]), mapped=bool(said["mapped"]))  # type: ignore[arg-type]
