@@ -12,6 +12,7 @@ __all__ = ["in_ci", "require", "require_root"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="tests/isolation/test_soak.py at its full length")
     parser.addoption("--crashes", type=int, default=20, help="how often tests/crash kills a server (20)")
 
 

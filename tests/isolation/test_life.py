@@ -281,13 +281,13 @@ async def test_bytes_that_are_no_frame_end_the_connection_and_nothing_else(
     assert (await run(client, "print(1)")).stdout == b"1\n"
 
 
-async def test_frames_kept_for_contexts_are_answered_as_unsupported(
+async def test_frames_of_an_unknown_type_are_answered_as_unsupported(
     programs: Programs, client: IsolationClient, tier: Tier
 ) -> None:
     reader, writer = await asyncio.open_unix_connection(programs.socket(tier))
     writer.write(frames.encode({"t": "hello", "versions": [1], "server_name": "x"}))
     await frames.read(reader)
-    writer.write(frames.encode({"t": "context.open", "id": 7}))
+    writer.write(frames.encode({"t": "context.fly", "id": 7}))
     header, _ = await frames.read(reader)
     assert (header["t"], header["id"], header["code"]) == ("error", 7, "unsupported")
     writer.close()

@@ -193,7 +193,7 @@ while True: pass
     assert verdict.message == "ran longer than 0.5 s; raise --timeout"
     assert result.stdout == b"begun\n"
     assert 400_000 < verdict.usage.wall_us < 2_500_000
-    assert verdict.usage.cpu_us > 100_000, "what a killed program used is counted"
+    assert verdict.usage.cpu_us > 30_000, "what a killed program used is counted"
 
 
 async def test_time_out_with_the_smallest_cpu_share_still_ends_soon(client: IsolationClient) -> None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from thane.isolation import cgroups, seccomp, wire
+from thane.isolation import broom, cgroups, seccomp, wire
 from thane.isolation.accounting import Usage, parse_report
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.collection import Found
-from thane.isolation.jobs import Slots
+from thane.isolation.queueing import Slots
 from thane.isolation.request import Limits, Refused, Request, check_name, parse
 from thane.isolation.seccomp import Rules
 from thane.isolation.syscalls import MACHINES, number
@@ -153,21 +154,22 @@ def test_version_2_is_taken_where_it_is_delegated(version_2: Path, monkeypatch: 
     assert made == [own, own / "thane-isolation-1-2"]
 
     limits = GroupLimits(memory_bytes=64 << 20, cpu_millicores=1500, processes=10)
-    group = found.create("job", limits)
+    group = found.create("job")
     folder = own / "thane-isolation-1-2/job"
+    assert (folder / "pids.max").read_text() == "8", "no fork bomb before it has its limits"
+    group.limit(limits)
     written = {path.name: path.read_text() for path in folder.iterdir()}
     assert written == {
         "memory.max": str(64 << 20),
         "memory.oom.group": "1",
-        "pids.max": "12",
+        "pids.max": "11",
         "cpu.max": "150000 100000",
     }
     (folder / "memory.current").write_text("1000\n")
     (folder / "memory.peak").write_text("2000\n")
     (folder / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
     (folder / "cpu.stat").write_text("usage_usec 777\nuser_usec 700\n")
-    group.join()
-    assert (folder / "cgroup.procs").read_text() == "0"
+    assert group.entries() == [str(folder / "cgroup.procs")]
     assert (group.memory_now(), group.peak_memory(), group.oom_kills(), group.cpu_us()) == (
         1000,
         2000,
@@ -356,3 +358,42 @@ async def test_slots_are_given_in_the_order_they_were_asked_for() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert order == [0, 1, 3, 4]
     assert await slots.take() == 0, "none is lost"
+
+
+def test_a_folder_nested_deeper_than_recursion_goes_is_removed(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (tmp_path / "kept").write_text("x")
+    folder = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=folder)
+        below = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.symlink(str(tmp_path / "kept"), "link", dir_fd=folder)
+    os.mkdir("closed", 0o000, dir_fd=folder)
+    os.close(folder)
+    broom.remove_tree(str(top))
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+async def test_a_greedy_share_waits_for_its_own_jobs_only() -> None:
+    slots = Slots(2)
+    held = [(await slots.take("greedy"), "greedy") for _ in range(2)]
+    served: list[str] = []
+
+    async def use(share: str) -> None:
+        held.append((await slots.take(share), share))
+        served.append(share)
+
+    tasks = [asyncio.create_task(use("greedy")) for _ in range(50)]
+    await asyncio.sleep(0)
+    tasks += [asyncio.create_task(use(share)) for share in ("modest", "third", "modest")]
+    while tasks:
+        await asyncio.sleep(0)
+        slots.give(*held.pop(0))
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        tasks = [task for task in tasks if not task.done()]
+    assert served[:2] == ["modest", "third"], "each new share comes before the greedy one's next"
+    assert served.index("modest", 1) <= 4
+    assert len(served) == 53

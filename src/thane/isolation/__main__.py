@@ -1,4 +1,4 @@
-"""Start the isolation program: `SOCKET [--slots N] [--idle S] [--bwrap PATH] [--force-tier T]`.
+"""Start the isolation program: `SOCKET [--slots N] [--stock N] [--idle S] [--force-tier T]`.
 
 Everything that must happen before the first connection happens here, in an order that
 matters: the lock, the broom for what a dead program left, the janitor, the namespaces,
@@ -10,36 +10,41 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from thane.isolation import cgroups, confined, interpreter, janitor, libc, life, tiers
+from thane.isolation import broom, cgroups, confined, interpreter, janitor, libc, life, tiers
 from thane.isolation.host import Host
 from thane.isolation.jobs import Jobs
+from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
+from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.stage import Stage
 
 # Above every range that distributions and container managers hand out; each program takes a piece by its pid.
 _FIRST_UID = 0x70000000
 _UIDS_PER_PROGRAM = 1024
 _PROGRAMS = 1 << 17
-_SYSTEM_BWRAP = "/usr/bin/bwrap"
-_OLDEST_BWRAP = (0, 8)  # the first with --disable-userns
+_MOST_SLOTS, _MOST_STOCK = 512, 64
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="thane.isolation", description=__doc__)
     parser.add_argument("socket", type=Path)
     parser.add_argument("--slots", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jails-per-zygote", type=int, default=1000, help="then it is replaced")
+    parser.add_argument(
+        "--claim", type=float, default=60.0, help="seconds that sandboxes wait for their server"
+    )
     parser.add_argument("--idle", type=float, default=10.0, help="seconds to wait after the last client")
-    parser.add_argument("--bwrap", default="", help="bubblewrap to use where the system has none")
+    parser.add_argument("--stock", type=int, default=2, help="jails that are made ahead of their jobs")
     parser.add_argument("--force-tier", choices=tiers.TRIED, help="for tests: use this tier or none")
     arguments = parser.parse_args()
-    if not 1 <= arguments.slots <= _UIDS_PER_PROGRAM:
-        parser.error(f"--slots must be from 1 to {_UIDS_PER_PROGRAM}")
+    if not 1 <= arguments.slots <= _MOST_SLOTS:
+        parser.error(f"--slots must be from 1 to {_MOST_SLOTS}")
+    if not 0 <= arguments.stock <= _MOST_STOCK:
+        parser.error(f"--stock must be from 0 to {_MOST_STOCK}")
     return arguments
 
 
@@ -57,25 +62,10 @@ def _sweep_stale(parent: str) -> None:
         if not entry.is_dir(follow_symlinks=False) or not cgroups.is_stale(entry.name):
             continue
         if entry.stat(follow_symlinks=False).st_uid == os.getuid():
-            shutil.rmtree(entry.path, ignore_errors=True)
-
-
-def _version(bwrap: str) -> tuple[int, ...]:
-    """What `bwrap --version` says; empty if there is no such program or it does not work."""
-    if not os.access(bwrap, os.X_OK):
-        return ()
-    asked = subprocess.run([bwrap, "--version"], capture_output=True, text=True, env={}, check=False)
-    numbers = asked.stdout.removeprefix("bubblewrap ").strip().split(".")
-    return tuple(int(number) for number in numbers if number.isdigit())
-
-
-def _bwrap(given: str, stage: Stage) -> str | None:
-    """The system's if it is new enough (AppArmor profiles name that path), else the one that was passed."""
-    if _version(_SYSTEM_BWRAP) >= _OLDEST_BWRAP:
-        return _SYSTEM_BWRAP
-    if given and os.access(given, os.X_OK):
-        return stage.copy_bwrap(given)
-    return None
+            try:
+                broom.remove_tree(entry.path)
+            except OSError as error:  # another starter is at it too, or it is not ours to remove
+                sys.stderr.write(f"{entry.path}, left by a dead program, stays: {error}\n")
 
 
 def _prepare(arguments: argparse.Namespace) -> Host:
@@ -96,8 +86,8 @@ def _prepare(arguments: argparse.Namespace) -> Host:
         shown=stage.show_interpreter(python),
         groups=groups,
         groups_missing="" if groups else str(found),
-        bwrap=_bwrap(arguments.bwrap, stage),
         uid_base=_FIRST_UID + (os.getpid() % _PROGRAMS) * _UIDS_PER_PROGRAM if as_root else None,
+        uids=_UIDS_PER_PROGRAM,
         processors=processors,
         force_tier=arguments.force_tier,
     )
@@ -107,13 +97,18 @@ def _prepare(arguments: argparse.Namespace) -> Host:
 
 async def _serve(arguments: argparse.Namespace, host: Host) -> None:
     listener = life.listen(arguments.socket)
-    probe = Probe(host)
-    jobs = Jobs(host, probe, arguments.slots)
+    # Jails lose the process that forked them at once: they are to become our own children.
+    libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
+    nursery = Nursery(host, arguments.stock, arguments.jails_per_zygote)
+    probe = Probe(host, nursery)
+    sandboxes = Sandboxes(host, nursery, arguments.claim)
+    jobs = Jobs(host, nursery, probe, sandboxes, arguments.slots)
     in_user_namespace = host.stage.mounted and not host.stage.as_root
     program = life.Life(
-        arguments.socket, jobs, probe, idle=arguments.idle, in_user_namespace=in_user_namespace
+        arguments.socket, jobs, sandboxes, probe, idle=arguments.idle, in_user_namespace=in_user_namespace
     )
     await program.live(listener)
+    await nursery.end()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ everything once the jail is gone. Decides nothing.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +32,9 @@ class Remains:
 class Attached:
     """Follows a jail from its start. `detach` must be called once `exited` is set or it was killed."""
 
-    def __init__(self, jail: Launched, limit: int, send: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, jail: Launched, limit: int, send: Callable[[str, bytes], None], *, started: bool
+    ) -> None:
         self._jail = jail
         self._loop = asyncio.get_running_loop()
         self._stdout = Output(jail.stdout, limit, lambda data: send("stdout", data))
@@ -45,7 +46,9 @@ class Attached:
         self.exited = asyncio.Event()
         self.turned = asyncio.Event()  # started or exited, whichever comes first
         os.set_blocking(jail.status, False)
-        os.set_blocking(jail.info, False)
+        if started:
+            self.started.set()
+            self.turned.set()
         self._loop.add_reader(jail.status, self._status_readable)
         self._loop.add_reader(jail.pidfd, self._has_exited)
 
@@ -68,15 +71,6 @@ class Attached:
         self.exited.set()
         self.turned.set()
 
-    def first_process(self) -> int | None:
-        """The host's pid of the first process of a jail made by bwrap; None if bwrap has not told it."""
-        try:
-            told = json.loads(os.read(self._jail.info, 4096))
-        except (BlockingIOError, ValueError):
-            return None
-        pid = told.get("child-pid")
-        return pid if isinstance(pid, int) else None
-
     def stop(self) -> None:
         """Tell the first process to end everything: closing the pipe is the message."""
         if self._jail.control >= 0:
@@ -93,7 +87,7 @@ class Attached:
             pass
         self._loop.remove_reader(self._jail.status)
         self.stop()
-        for descriptor in (self._jail.status, self._jail.info, self._jail.pidfd):
+        for descriptor in (self._jail.status, self._jail.pidfd):
             os.close(descriptor)
         return Remains(
             wait_status=wait_status,

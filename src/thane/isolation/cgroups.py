@@ -8,9 +8,11 @@ its controllers switched on in the parent.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,10 @@ from typing import Protocol
 NAME = "thane-isolation"
 NEEDED = ("memory", "pids", "cpu")
 _PERIOD_US = 100_000
-# bwrap and the jail's first process live in the group too.
-_OWN_PROCESSES = 2
+# The jail's first process lives in the group too.
+_OWN_PROCESSES = 1
+_PATIENCE = 5.0
+_WHILE_MADE = 8  # processes, before the group has its limits
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,11 @@ class GroupLimits:
 class Group(Protocol):
     """One job's group."""
 
-    def join(self) -> None:
-        """Move the calling process in."""
+    def entries(self) -> list[str]:
+        """Files to write a pid to (0: the writer) that moves it in."""
+
+    def limit(self, limits: GroupLimits) -> None:
+        """Set or change the limits. A new group has none but a small one on processes."""
 
     def memory_now(self) -> int: ...
 
@@ -55,7 +62,7 @@ class Groups(Protocol):
     kind: str  # `cgroup2` or `cgroup1`
     folders: tuple[str, ...]  # the program's own group, in each hierarchy
 
-    def create(self, name: str, limits: GroupLimits) -> Group: ...
+    def create(self, name: str) -> Group: ...
 
 
 def _read(path: Path) -> str:
@@ -84,18 +91,22 @@ def _remove_folder(folder: Path) -> bool:
 
 
 class GroupV2:
-    def __init__(self, folder: Path, limits: GroupLimits) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir()
+        (folder / "pids.max").write_text(str(_WHILE_MADE))
+        (folder / "memory.oom.group").write_text("1")
+
+    def limit(self, limits: GroupLimits) -> None:
+        folder = self.folder
         (folder / "memory.max").write_text(str(limits.memory_bytes))
         if (folder / "memory.swap.max").exists():
             (folder / "memory.swap.max").write_text("0")
-        (folder / "memory.oom.group").write_text("1")
         (folder / "pids.max").write_text(str(limits.processes + _OWN_PROCESSES))
         (folder / "cpu.max").write_text(f"{limits.cpu_millicores * _PERIOD_US // 1000} {_PERIOD_US}")
 
-    def join(self) -> None:
-        (self.folder / "cgroup.procs").write_text("0")
+    def entries(self) -> list[str]:
+        return [str(self.folder / "cgroup.procs")]
 
     def memory_now(self) -> int:
         return _number(self.folder / "memory.current")
@@ -125,16 +136,19 @@ class GroupsV2:
         self.folder = folder
         self.folders: tuple[str, ...] = (str(folder),)
 
-    def create(self, name: str, limits: GroupLimits) -> Group:
-        return GroupV2(self.folder / name, limits)
+    def create(self, name: str) -> Group:
+        return GroupV2(self.folder / name)
 
 
 class GroupV1:
-    def __init__(self, folders: dict[str, Path], limits: GroupLimits) -> None:
+    def __init__(self, folders: dict[str, Path]) -> None:
         self.folders = folders
         for folder in set(folders.values()):
             folder.mkdir()
-        memory = folders["memory"]
+        (folders["pids"] / "pids.max").write_text(str(_WHILE_MADE))
+
+    def limit(self, limits: GroupLimits) -> None:
+        folders, memory = self.folders, self.folders["memory"]
         (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
         swap = memory / "memory.memsw.limit_in_bytes"
         if swap.exists():
@@ -145,9 +159,8 @@ class GroupV1:
         (folders["cpu"] / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
         (folders["cpu"] / "cpu.cfs_quota_us").write_text(str(limits.cpu_millicores * _PERIOD_US // 1000))
 
-    def join(self) -> None:
-        for folder in set(self.folders.values()):
-            (folder / "cgroup.procs").write_text("0")
+    def entries(self) -> list[str]:
+        return [str(folder / "cgroup.procs") for folder in set(self.folders.values())]
 
     def memory_now(self) -> int:
         return _number(self.folders["memory"] / "memory.usage_in_bytes")
@@ -176,8 +189,8 @@ class GroupsV1:
         self.by_controller = folders
         self.folders = tuple(sorted({str(folder) for folder in folders.values()}))
 
-    def create(self, name: str, limits: GroupLimits) -> Group:
-        return GroupV1({key: folder / name for key, folder in self.by_controller.items()}, limits)
+    def create(self, name: str) -> Group:
+        return GroupV1({key: folder / name for key, folder in self.by_controller.items()})
 
 
 # -- finding ---------------------------------------------------------------------------
@@ -327,6 +340,15 @@ def _kill_all(pids: Iterable[str]) -> None:
             os.kill(int(pid), signal.SIGKILL)
         except ProcessLookupError:
             continue
+
+
+async def remove_soon(group: Group) -> None:
+    """Remove it; the kernel lets a group go a moment after its last process."""
+    deadline = time.monotonic() + _PATIENCE
+    pause = 0.001
+    while not group.remove() and time.monotonic() < deadline:
+        await asyncio.sleep(pause)
+        pause = min(0.1, pause * 2)
 
 
 def stale_folders(groups: Groups) -> list[str]:

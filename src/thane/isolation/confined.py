@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from thane.isolation import interpreter, jail, jailed, landlock, libc, seccomp, spawn, watchdog
+from thane.isolation import interpreter, jailed, landlock, libc, seccomp, spawn, watchdog
 from thane.isolation.host import Host
 from thane.isolation.stage import Place
 
@@ -59,7 +59,8 @@ def _confine_and_run(host: Host, place: Place, uid: int | None, spec: int, filte
     landlock.restrict(ruleset)
     seccomp.install(filter_program)
     executable = host.shown.get(host.interpreter.executable, host.interpreter.executable)
-    command = jail.interpreter_command(executable, host.stage.boot, "only", spec)
+    # Isolated, without installed packages, unbuffered, writing no byte code.
+    command = [executable, "-I", "-S", "-u", "-B", host.stage.boot, str(spec)]
     os.execve(executable, command, environment(host))
 
 

@@ -11,16 +11,16 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thane.isolation import accounting, collection, launch, tiers, watchdog
+from thane.isolation import accounting, collection, launch, spawn, tiers, watchdog
 from thane.isolation.attach import Attached
 from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor, Send
+from thane.isolation.nursery import Nursery, Ready
 from thane.isolation.request import Refused, Request
 from thane.isolation.stage import Place
 from thane.isolation.verdict import Ended, judge
@@ -36,32 +36,36 @@ class Finished:
     verdict: dict[str, Any]
     place: Place | None
     disk_bytes: int
+    shared: bool = False  # the folders are a living sandbox's, not the job's own
 
 
 class Execution:
-    def __init__(self, host: Host, request: Request, tier: str, slot: int, name: str, send: Send) -> None:
+    def __init__(
+        self, host: Host, nursery: Nursery, request: Request, tier: str, slot: int, name: str, send: Send
+    ) -> None:
         self.cause: str | None = None  # why we ended it; None while nobody has
         self._host = host
+        self._nursery = nursery
         self._request = request
         self._tier = tier
         self._slot = slot
         self._name = name  # of its folders and its control group
         self._send = send
+        self._ready: Ready | None = None  # the jail made ahead, in the tiers that have such
         self._group: Group | None = None
         self._jail: launch.Launched | None = None
+        self._orphans: list[int] = []  # killed with their supervisor, so ours to reap
         self._attached: Attached | None = None
-        self._first: int | None = None  # host's pid of the first process of a jail made by bwrap
 
     async def run(self) -> Finished:
         """Run to the end. Raises Refused when the job could not be started at all."""
         limits = self._request.limits
-        place = self._host.stage.open_place(self._name, limits.disk_bytes, self._host.uid(self._slot))
+        place = await self._open()
         keep = False
         try:
+            if self.cause is not None:
+                raise Refused("cancelled", "cancelled before it started")
             inputs = self._fill(place)
-            if self._tier == tiers.T2 and self._host.groups is not None:
-                wanted = GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes)
-                self._group = self._host.groups.create(self._name, wanted)
             ended, usage = await self._live(place)
             found = collection.Found()
             if self._request.collect:
@@ -71,10 +75,22 @@ class Execution:
             verdict = judge(self._request, self._tier, enforcement, ended, usage, found)
             return Finished(verdict, place if keep else None, limits.disk_bytes)
         finally:
-            if self._group is not None:
-                await _remove(self._group)
-            if not keep:
+            if self._ready is not None:
+                await self._nursery.give_back(self._ready, keep_place=keep)
+            elif not keep:
                 self._host.stage.close_place(place)
+
+    async def _open(self) -> Place:
+        """The job's folders; in the tiers with namespaces a ready jail's, made to fit the job."""
+        limits = self._request.limits
+        if not tiers.has_namespaces(self._tier):
+            return self._host.stage.open_place(self._name, limits.disk_bytes, self._host.uid(self._slot))
+        self._ready = ready = await self._nursery.take(self._tier)
+        self._slot, self._group = ready.slot, ready.group
+        self._host.stage.resize_place(ready.place, limits.disk_bytes)
+        if ready.group is not None:
+            ready.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
+        return ready.place
 
     def stop(self, cause: str) -> None:
         """End it, with everything in the jail. The first cause counts."""
@@ -94,10 +110,9 @@ class Execution:
         if self._jail is None:
             return
         targets = [self._jail.pid]
-        if self._first is not None:
-            targets.insert(0, self._first)
-        elif not tiers.has_namespaces(self._tier):
-            targets = [*watchdog.descendants(self._jail.pid), *targets]
+        if not tiers.has_namespaces(self._tier):
+            self._orphans = watchdog.descendants(self._jail.pid)
+            targets = [*self._orphans, *targets]
         for pid in targets:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -136,13 +151,14 @@ class Execution:
 
     async def _live(self, place: Place) -> tuple[Ended, accounting.Usage]:
         """From the start of the jail until nothing of it is left."""
-        jail = launch.start(self._host, self._request, self._tier, place, self._group, self._slot)
-        self._jail = jail
+        jail = self._jail = self._start(place)
 
         def pass_on(stream: str, data: bytes) -> None:
             self._send({"t": "output", "stream": stream}, data)
 
-        attached = self._attached = Attached(jail, self._request.limits.output_bytes, pass_on)
+        started = self._ready is not None
+        attached = Attached(jail, self._request.limits.output_bytes, pass_on, started=started)
+        self._attached = attached
         monitor: Monitor | None = None
         try:
             try:
@@ -150,7 +166,7 @@ class Execution:
             except TimeoutError:
                 self._kill()
             if attached.started.is_set():
-                monitor = self._monitor(place, jail, attached)
+                monitor = self._monitor(place, jail)
                 await self._until_end(monitor, attached)
             await attached.exited.wait()
         except asyncio.CancelledError:
@@ -159,6 +175,7 @@ class Execution:
         finally:
             self._jail = self._attached = None
             remains = attached.detach()
+            spawn.reap(self._orphans)
         if remains.complaints:
             said = f"the jail of job {self._request.id} (tier {self._tier}) said: {remains.complaints}\n"
             sys.stderr.write(said)
@@ -177,15 +194,20 @@ class Execution:
         )
         return ended, monitor.finish(report, remains.consumed_us)
 
-    def _monitor(self, place: Place, jail: launch.Launched, attached: Attached) -> Monitor:
-        if tiers.has_namespaces(self._tier):
-            self._first = attached.first_process()
+    def _start(self, place: Place) -> launch.Launched:
+        if self._ready is None:
+            return launch.start_confined(self._host, self._request, place, self._slot)
+        plan = launch.plan(self._host, self._request, self._tier, place, self._slot)
+        self._ready.hand_over(plan, launch.standard_input(self._request))
+        return self._ready.launched
+
+    def _monitor(self, place: Place, jail: launch.Launched) -> Monitor:
         return Monitor(
             place,
             self._request.limits,
             self._group,
             root=jail.pid,
-            first=self._first,
+            first=jail.pid if tiers.has_namespaces(self._tier) else None,
             send=self._send,
             stop=self.stop,
         )
@@ -209,12 +231,3 @@ class Execution:
             timer.cancel()
             watch.cancel()
             ending.cancel()
-
-
-async def _remove(group: Group) -> None:
-    """The kernel lets a group go a moment after its last process."""
-    deadline = time.monotonic() + 5
-    pause = 0.001
-    while not group.remove() and time.monotonic() < deadline:
-        await asyncio.sleep(pause)
-        pause = min(0.1, pause * 2)

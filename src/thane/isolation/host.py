@@ -20,8 +20,8 @@ class Host:
     shown: dict[str, str]  # host path → path that a jail's uid can reach
     groups: Groups | None
     groups_missing: str  # why there are none
-    bwrap: str | None
-    uid_base: int | None  # first uid of this program's jails; None: they run as the program's own user
+    uid_base: int | None  # first uid of this program's; None: jails run as the program's own user
+    uids: int  # how many there are: the first is the zygote's, one each for the jails
     processors: list[int] = field(default_factory=list)
     force_tier: str | None = None  # tests only: use this tier or none
     visible: Visible = field(init=False)
@@ -31,4 +31,4 @@ class Host:
         self.visible = look(self.interpreter)
 
     def uid(self, slot: int) -> int | None:
-        return None if self.uid_base is None else self.uid_base + slot
+        return None if self.uid_base is None else self.uid_base + 1 + slot

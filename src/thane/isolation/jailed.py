@@ -1,10 +1,10 @@
-"""What runs inside a jail: the trusted first process, and the child that becomes the caller's program.
+"""What runs inside a jail: the trusted process that supervises, and what becomes the caller's program.
 
-The isolation program compiles this file and runs it alone, so it imports the standard
-library only, and little of it (every import is paid by each execution). The first
-process holds nothing secret and is trusted with three things only: to tell the exit
-status, to end everything in the jail, and to reap it so that its CPU time is counted.
-Limits and the clock are enforced from outside.
+The zygote imports it. For tier T1 the isolation program compiles this file and runs it
+alone, so it imports the standard library only, and little of it. The supervisor holds
+nothing secret and is trusted with three things only: to tell the exit status, to end
+everything in the jail, and to reap it so that its CPU time is counted. Limits and the
+clock are enforced from outside.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import marshal
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import types
 
 SOURCE_NAME = "main.py"
 _SIGKILL = 9
@@ -31,7 +34,7 @@ def read_spec(descriptor: int) -> Spec:
     return spec
 
 
-# -- the first process ----------------------------------------------------------------
+# -- the supervisor -------------------------------------------------------------------
 
 
 def supervise(
@@ -110,49 +113,19 @@ def set_dumpable(value: int) -> None:
         raise OSError("prctl(PR_SET_DUMPABLE) failed")
 
 
-def _kill_namespace() -> None:
+def kill_namespace() -> None:
+    """End all others in the caller's process namespace."""
     try:
         os.kill(-1, _SIGKILL)
     except ProcessLookupError:
         return
 
 
-def first_process(spec_descriptor: int) -> None:
-    """Run as process 1 of the jail's own namespace; the child returns from here as the program."""
-    spec = read_spec(spec_descriptor)
-    gate_read, gate_write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(gate_write)
-        os.read(gate_read, 1)
-        os.close(gate_read)
-        os.close(spec["status"])
-        os.close(spec["control"])
-        os.setsid()
-        become(spec)
-        return
-    # Not dumpable: the program cannot open /proc/1/fd, /proc/1/mem or /proc/1/environ.
-    set_dumpable(0)
-    for name in ("stdin", "stdout", "stderr"):
-        os.close(spec[name])
-    os.write(spec["status"], b"started\n")
-    os.write(gate_write, b"g")
-    os.close(gate_write)
-    os.close(gate_read)
-
-    def readable_again() -> None:
-        # Everything else is dead: /proc/self/io may be opened again.
-        set_dumpable(1)
-
-    supervise(child, spec["control"], spec["status"], _kill_namespace, readable_again)
-    os._exit(0)
-
-
 # -- the program ----------------------------------------------------------------------
 
 
 def become(spec: Spec) -> None:
-    """Take on the limits, standard streams, folder and environment, then run the code."""
+    """Take on the limits and standard streams, then run."""
     for name, descriptor in enumerate(("stdin", "stdout", "stderr")):
         os.dup2(spec[descriptor], name)
     for descriptor in ("stdin", "stdout", "stderr"):
@@ -163,6 +136,11 @@ def become(spec: Spec) -> None:
 
         for number, value in spec["rlimits"]:
             resource.setrlimit(number, (value, value))
+    run(spec)
+
+
+def run(spec: Spec) -> None:
+    """Take on the folder and environment, then run the code. Limits and streams are set already."""
     os.chdir(spec["workspace"])
     os.environ.clear()
     os.environ.update(spec["env"])
@@ -181,46 +159,60 @@ def run_shell(spec: Spec) -> None:
     os.execv(spec["shell"], [spec["shell"], spec["source"]])
 
 
-def run_python(source: str, workspace: str) -> None:
-    """Run the file as `__main__`, as `python3 main.py` would; this frame is hidden from its tracebacks."""
+def main_module(workspace: str) -> types.ModuleType:
+    """What a started interpreter has: `__main__`, exit() and quit(), the script's folder in the path."""
     import site
     import types
 
     for provide in ("setquit", "setcopyright", "sethelper"):
-        getattr(site, provide)()  # exit(), quit(), help(): what a started interpreter has
-    with open(source, "rb") as file:
-        code = file.read()
+        getattr(site, provide)()
     module = types.ModuleType("__main__")
-    module.__dict__["__file__"] = source
     module.__dict__["__builtins__"] = __builtins__
     sys.modules["__main__"] = module
     sys.argv = [SOURCE_NAME]
     sys.path.insert(0, workspace)
+    return module
 
-    def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-        while trace is not None and trace.tb_frame.f_code.co_filename != SOURCE_NAME:
-            trace = trace.tb_next
-        import linecache
-        import traceback
 
-        # Shown lines come from the source itself, whatever lies in the workspace under its name.
-        lines = code.decode("utf-8", "replace").splitlines(keepends=True)
-        linecache.cache[SOURCE_NAME] = (len(code), None, lines, SOURCE_NAME)
-        traceback.print_exception(kind, error, trace)
+def show_error(source: bytes, error: BaseException) -> None:
+    """Print a traceback as the script's own: our frames are hidden from it."""
+    import linecache
+    import traceback
 
-    sys.excepthook = show
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != SOURCE_NAME:
+        trace = trace.tb_next
+    # Shown lines come from the source itself, whatever lies in the workspace under its name.
+    lines = source.decode("utf-8", "replace").splitlines(keepends=True)
+    linecache.cache[SOURCE_NAME] = (len(source), None, lines, SOURCE_NAME)
+    traceback.print_exception(type(error), error, trace)
+
+
+def run_python(source: str, workspace: str) -> None:
+    """Run the file as `__main__`, as `python3 main.py` would."""
+    with open(source, "rb") as file:
+        code = file.read()
+    module = main_module(workspace)
+    module.__dict__["__file__"] = source
+    sys.excepthook = lambda _, error, trace: show_error(code, error)
     exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), module.__dict__)
 
 
+def forget_machinery() -> None:
+    """Nothing of the isolation program's is to be found where programs look."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "thane"]:
+        del sys.modules[name]
+    for path in [path for path in sys.path if not path.startswith(sys.base_prefix)]:
+        sys.path.remove(path)
+    sys.path_importer_cache.clear()
+    sys.orig_argv[:] = [sys.executable, SOURCE_NAME]
+
+
 def main() -> None:
-    role, descriptor = sys.argv[1], int(sys.argv[2])
-    if role == "first":
-        first_process(descriptor)
-    else:
-        spec = read_spec(descriptor)
-        os.write(spec["status"], b"started\n")
-        os.close(spec["status"])
-        become(spec)
+    spec = read_spec(int(sys.argv[1]))
+    os.write(spec["status"], b"started\n")
+    os.close(spec["status"])
+    become(spec)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ stage's folder. The jails themselves die with the program; this is the broom beh
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 
-from thane.isolation import cgroups, libc, spawn
+from thane.isolation import broom, cgroups, libc, spawn
 
 _PATIENCE = 4.0
 _PAUSE = 0.02
@@ -26,10 +25,11 @@ def sweep(folders: list[str], stage: str) -> None:
         waiting = [folder for folder in waiting if not cgroups.clear(folder)]
         if waiting:
             time.sleep(_PAUSE)
-    # A jail without namespaces may still be dying with its files open; rmtree bears that.
+    # A jail without namespaces may still be dying and make files meanwhile.
     while os.path.exists(stage) and time.monotonic() < deadline:
-        shutil.rmtree(stage, ignore_errors=True)
-        if os.path.exists(stage):
+        try:
+            broom.remove_tree(stage)
+        except OSError:
             time.sleep(_PAUSE)
 
 

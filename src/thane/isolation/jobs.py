@@ -1,7 +1,7 @@
 """All jobs of the program: who waits for a slot, who runs, and what became of whom.
 
-A fair queue (first come, first served) before a fixed number of slots; verdicts are
-remembered by job id for a while, and folders until they are released.
+A fair queue before a fixed number of slots, and before that one per stateful context;
+verdicts are remembered by job id for a while, and folders until they are released.
 """
 
 from __future__ import annotations
@@ -10,56 +10,39 @@ import asyncio
 import sys
 import time
 import traceback
-from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from thane.isolation import tiers
+from thane.isolation.cell import Cell
 from thane.isolation.execution import Execution, Finished
 from thane.isolation.host import Host
 from thane.isolation.monitor import Send
+from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
+from thane.isolation.queueing import Slots
 from thane.isolation.request import Refused, Request
+from thane.isolation.sandboxes import Sandboxes
 
 REMEMBERED_SECONDS = 600.0
 _UNAVAILABLE_HINT = "Run `thane doctor` to see what each tier lacks."
 
 
-class Slots:
-    """Numbered places, given in the order in which they were asked for."""
-
-    def __init__(self, count: int) -> None:
-        self._free = list(range(count))[::-1]
-        self._waiting: deque[asyncio.Future[int]] = deque()
-
-    async def take(self) -> int:
-        if self._free and not self._waiting:
-            return self._free.pop()
-        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            return await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give(turn.result())
-            else:
-                self._waiting.remove(turn)
-            raise
-
-    def give(self, slot: int) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(slot)
-                return
-        self._free.append(slot)
+@dataclass
+class _Turn:
+    lock: asyncio.Lock
+    users: int = 0
 
 
 class Jobs:
-    def __init__(self, host: Host, probe: Probe, slots: int) -> None:
+    def __init__(self, host: Host, nursery: Nursery, probe: Probe, sandboxes: Sandboxes, slots: int) -> None:
         self._host = host
+        self._nursery = nursery
         self._probe = probe
+        self._sandboxes = sandboxes
         self._slots = Slots(slots)
-        self._running: dict[str, Execution] = {}
+        self._turns: dict[tuple[str, str, str], _Turn] = {}  # of contexts: one execution at a time
+        self._running: dict[str, Execution | Cell] = {}
         self._queued: dict[str, asyncio.Task[int]] = {}
         self._starting: dict[
             str, str | None
@@ -68,15 +51,15 @@ class Jobs:
         self._count = 0
         self._idle = asyncio.Event()  # set when the last running job has ended
 
-    async def run(self, request: Request, send: Send) -> dict[str, Any]:
-        """The job's verdict. Raises Refused if it was not run."""
+    async def run(self, request: Request, send: Send, server: str) -> dict[str, Any]:
+        """The job's verdict. Raises Refused if it was not run. `server` is the name of who asks."""
         if request.id in {*self._queued, *self._starting, *self._running}:
             raise Refused(
                 "invalid", f"the job {request.id} is running already", "Give each job an id of its own."
             )
         self._forget_old()
         # Registered before anything is awaited, so that a cancellation finds it whenever it comes.
-        waiting = asyncio.ensure_future(self._slots.take())
+        waiting = asyncio.ensure_future(self._take_turn(request, server))
         self._queued[request.id] = waiting
         try:
             slot = await waiting
@@ -87,22 +70,50 @@ class Jobs:
         finally:
             del self._queued[request.id]
         try:
-            return await self._run_in(slot, request, send)
+            return await self._run_in(slot, request, send, server)
         finally:
-            self._slots.give(slot)
+            self._slots.give(slot, request.share)
+            self._end_turn(request, server)
 
-    async def _run_in(self, slot: int, request: Request, send: Send) -> dict[str, Any]:
+    async def _take_turn(self, request: Request, server: str) -> int:
+        """A slot; for a context's execution once the context is free, so that no slot waits for one."""
+        if request.context is None:
+            return await self._slots.take(request.share)
+        key = (server, request.sandbox_id, request.context)
+        turn = self._turns.setdefault(key, _Turn(asyncio.Lock()))
+        turn.users += 1
+        try:
+            await turn.lock.acquire()
+            try:
+                return await self._slots.take(request.share)
+            except BaseException:
+                turn.lock.release()
+                raise
+        except BaseException:
+            self._leave_turn(key)
+            raise
+
+    def _end_turn(self, request: Request, server: str) -> None:
+        if request.context is not None:
+            key = (server, request.sandbox_id, request.context)
+            self._turns[key].lock.release()
+            self._leave_turn(key)
+
+    def _leave_turn(self, key: tuple[str, str, str]) -> None:
+        self._turns[key].users -= 1
+        if not self._turns[key].users:
+            del self._turns[key]
+
+    async def _run_in(self, slot: int, request: Request, send: Send, server: str) -> dict[str, Any]:
         self._starting[request.id] = None
         try:
             tier = await self._tier_for(request)
+            execution = await self._begin(slot, tier, request, send, server)
             if self._starting[request.id] is not None:
                 raise Refused("cancelled", "cancelled before it started")
         finally:
             del self._starting[request.id]
-        self._count += 1
-        execution = self._running[request.id] = Execution(
-            self._host, request, tier, slot, str(self._count), send
-        )
+        self._running[request.id] = execution
         try:
             finished = await execution.run()
         except OSError as error:
@@ -116,6 +127,17 @@ class Jobs:
         self._forget(request.id)
         self._finished[request.id] = (time.monotonic(), finished)
         return finished.verdict
+
+    async def _begin(
+        self, slot: int, tier: str, request: Request, send: Send, server: str
+    ) -> Execution | Cell:
+        if request.context is None:
+            self._count += 1
+            return Execution(self._host, self._nursery, request, tier, slot, str(self._count), send)
+        if not tiers.has_namespaces(tier):
+            message = f"this machine has tier {tier}, which has no stateful sandboxes"
+            raise Refused("isolation_unavailable", message, _UNAVAILABLE_HINT)
+        return Cell(self._host, await self._sandboxes.get(server, tier, request), request, send)
 
     async def _tier_for(self, request: Request) -> str:
         best = await self._probe.best()
@@ -151,7 +173,8 @@ class Jobs:
         """Give the job's folders back; its verdict stays."""
         finished = self.folders_of(job_id)
         if finished is not None and finished.place is not None:
-            self._host.stage.close_place(finished.place)
+            if not finished.shared:
+                self._host.stage.close_place(finished.place)
             finished.place = None
 
     def _forget(self, job_id: str) -> None:
@@ -160,8 +183,18 @@ class Jobs:
 
     def _forget_old(self) -> None:
         oldest = time.monotonic() - REMEMBERED_SECONDS
-        for job_id in [key for key, (when, _) in self._finished.items() if when < oldest]:
+        while self._finished:
+            job_id, (when, _) = next(iter(self._finished.items()))  # they stand in the order of their ends
+            if when >= oldest:
+                break
             self._forget(job_id)
+
+    async def close_sandbox(self, server: str, sandbox_id: str) -> None:
+        """End a stateful sandbox; files of its executions that nobody has collected go with it."""
+        closed = await self._sandboxes.close(server, sandbox_id)
+        for _, finished in self._finished.values():
+            if closed is not None and finished.place is closed:
+                finished.place = None
 
     async def stop_all(self) -> None:
         """End everything, wait until it has ended, and give back all folders."""
@@ -172,3 +205,4 @@ class Jobs:
             await self._idle.wait()
         for job_id in list(self._finished):
             self._forget(job_id)
+        await self._sandboxes.close_all()

@@ -1,6 +1,7 @@
-"""Start one job's jail: its descriptors, its plan, and the process that becomes it.
+"""What one job's jail starts with: its plan, its limits, its descriptors; and the start of a T1 jail.
 
-Knows how the two kinds of jail are entered. What happens afterwards is `execution`'s.
+The jails of the tiers with namespaces are made ahead by `nursery`. What happens after
+the start is `execution`'s.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ import fcntl
 import marshal
 import os
 import resource
+import signal
 from dataclasses import dataclass
 
-from thane.isolation import confined, jail, seccomp, spawn, tiers
-from thane.isolation.cgroups import Group
+from thane.isolation import confined, root, seccomp, spawn, tiers
 from thane.isolation.host import Host
 from thane.isolation.request import Request
 from thane.isolation.stage import Place
 
+CPU_LIMIT = resource.RLIMIT_CPU
 _OPEN_FILES = 1024
 _STACK = 8 << 20
 _LOCKED_MEMORY = 1 << 16
@@ -37,8 +39,16 @@ class Launched:
     stderr: int
     status: int
     control: int
-    info: int  # bwrap tells the first process's pid there
-    diagnostics: int  # what bwrap and the jail's first process complain about
+    diagnostics: int  # what those who make the jail complain about
+
+    def end(self) -> None:
+        """Kill and reap a jail that nobody follows yet, and close everything."""
+        if self.pid > 0:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        for descriptor in (self.pidfd, self.stdout, self.stderr, self.status, self.control, self.diagnostics):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def resource_limits(request: Request, tier: str) -> list[tuple[int, int]]:
@@ -112,73 +122,55 @@ def source_name(request: Request) -> str:
     return "main.py" if request.language == "python" else "main.sh"
 
 
-def _environment(request: Request, tier: str, place: Place) -> dict[str, str]:
+def standard_input(request: Request) -> int:
+    if request.stdin:
+        return sealed_memory(request.stdin)
+    return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> dict[str, object]:
+    """What the program's process is told, but for its descriptors."""
     inside = tiers.has_namespaces(tier)
+    workspace, code = (root.WORKSPACE, root.CODE) if inside else (place.workspace, place.code)
+    cpus = affinity(host.processors, request.limits.cpu_millicores, slot) if tier == tiers.T2_MINUS else set()
     return {
-        "PATH": jail.PATH,
-        "HOME": jail.WORKSPACE if inside else place.workspace,
-        "TMPDIR": "/tmp" if inside else place.tmp,
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **request.env,
+        "language": request.language,
+        "source": f"{code}/{source_name(request)}",
+        "workspace": workspace,
+        "shell": host.interpreter.shell,
+        "rlimits": resource_limits(request, tier),
+        "processors": sorted(cpus),
+        "env": {
+            "PATH": root.PATH,
+            "HOME": workspace,
+            "TMPDIR": "/tmp" if inside else place.tmp,
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **request.env,
+        },
     }
 
 
-def start(host: Host, request: Request, tier: str, place: Place, group: Group | None, slot: int) -> Launched:
-    """Fork the jail. Its code and input files are in `place` already."""
-    inside = tiers.has_namespaces(tier)
-    stdin = (
-        sealed_memory(request.stdin) if request.stdin else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    )
-    pipes = {name: os.pipe() for name in ("stdout", "stderr", "status", "control", "info", "diagnostics")}
+def start_confined(host: Host, request: Request, place: Place, slot: int) -> Launched:
+    """Fork a jail of tier T1. Its code and input files are in `place` already."""
+    pipes = {name: os.pipe() for name in ("stdout", "stderr", "status", "control", "diagnostics")}
     control_read, control_write = pipes.pop("control")
-    theirs = {name: ends[1] for name, ends in pipes.items()} | {"control": control_read, "stdin": stdin}
+    theirs = {name: ends[1] for name, ends in pipes.items()}
+    theirs |= {"control": control_read, "stdin": standard_input(request)}
     ours = {name: ends[0] for name, ends in pipes.items()}
-    spec = sealed_memory(
-        marshal.dumps(
-            {
-                "language": request.language,
-                "source": f"{jail.CODE if inside else place.code}/{source_name(request)}",
-                "workspace": jail.WORKSPACE if inside else place.workspace,
-                "shell": host.interpreter.shell,
-                "env": _environment(request, tier, place),
-                "rlimits": resource_limits(request, tier),
-                **{name: theirs[name] for name in ("stdin", "stdout", "stderr", "status", "control")},
-            }
-        )
-    )
-    filter_program = seccomp.build(tiers.rules(tier))
+    kept = {name: theirs[name] for name in ("stdin", "stdout", "stderr", "status", "control")}
+    spec = sealed_memory(marshal.dumps({**plan(host, request, tiers.T1, place, slot), **kept}))
+    filter_program = seccomp.build(tiers.rules(tiers.T1))
     uid = host.uid(slot)
-    parent = os.getpid()
-
-    def prepare() -> None:
-        os.dup2(theirs["diagnostics"], 2)  # first: from here on a failure has somebody to tell it to
-        if group is not None:
-            group.join()
-        else:
-            os.sched_setaffinity(0, affinity(host.processors, request.limits.cpu_millicores, slot))
-        spawn.be_first_to_go()
-
-    def namespaces() -> None:
-        prepare()
-        if uid is not None:
-            spawn.take_identity(uid)
-        spawn.die_with_parent(parent)
-        filter_descriptor = sealed_memory(filter_program)
-        passed = [value for name, value in theirs.items() if name != "diagnostics"]
-        for descriptor in (*passed, spec, filter_descriptor):
-            os.set_inheritable(descriptor, True)
-        os.dup2(theirs["diagnostics"], 1)
-        command = jail.command(host, place, seccomp=filter_descriptor, info=theirs["info"], spec=spec)
-        os.execve(command[0], command, {})
 
     def supervisor() -> None:
-        prepare()
-        kept = {name: theirs[name] for name in ("stdin", "stdout", "stderr", "status", "control")}
+        os.dup2(theirs["diagnostics"], 2)  # first: from here on a failure has somebody to tell it to
+        os.sched_setaffinity(0, affinity(host.processors, request.limits.cpu_millicores, slot))
+        spawn.be_first_to_go()
         confined.supervise(host, place, uid=uid, spec=spec, filter_program=filter_program, kept=kept)
 
-    pid = spawn.fork(namespaces if inside else supervisor)
+    pid = spawn.fork(supervisor)
     pidfd = os.pidfd_open(pid)
     for descriptor in (*theirs.values(), spec):
         os.close(descriptor)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from thane.isolation.jobs import Jobs
 from thane.isolation.probe import Probe
+from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.server import Connection, peer_may_speak
 
 _LOCK_SECONDS = 10.0
@@ -86,9 +87,19 @@ def listen(path: Path) -> socket.socket:
 
 
 class Life:
-    def __init__(self, path: Path, jobs: Jobs, probe: Probe, *, idle: float, in_user_namespace: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        jobs: Jobs,
+        sandboxes: Sandboxes,
+        probe: Probe,
+        *,
+        idle: float,
+        in_user_namespace: bool,
+    ) -> None:
         self._path = path
         self._jobs = jobs
+        self._sandboxes = sandboxes
         self._probe = probe
         self._idle = idle
         self._in_user_namespace = in_user_namespace
@@ -126,7 +137,7 @@ class Life:
 
     async def _serve(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection)
-        await Connection(reader, writer, self._jobs, self._probe).serve()
+        await Connection(reader, writer, self._jobs, self._sandboxes, self._probe).serve()
 
     def _client_left(self, task: asyncio.Task[None]) -> None:
         self._clients.discard(task)
@@ -134,4 +145,6 @@ class Life:
             self._wait_for_clients()
 
     def _wait_for_clients(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._idle, self._over.set)
+        self._timer = asyncio.get_running_loop().call_later(
+            max(self._idle, self._sandboxes.patience), self._over.set
+        )

@@ -20,6 +20,7 @@ from thane.isolation.stage import INODES, Place
 _SAMPLE_SECONDS = 1.0
 _GROUP_PERIOD = 0.1
 _DISK_PERIOD = 0.25
+_CALM_PERIOD = 0.25
 _PROCESS_SLACK = 2
 _GONE = (FileNotFoundError, ProcessLookupError)  # it has ended just now; the verdict follows
 
@@ -51,6 +52,7 @@ class Monitor:
         # What making the jail took is ours, not the program's.
         self._setup_cpu_us = group.cpu_us() if group is not None else 0
         self.usage = Usage()
+        self.calm = False  # nothing is asked of the jail now: look less often
 
     async def watch(self) -> None:
         """Until cancelled. The first sample comes at once."""
@@ -58,7 +60,7 @@ class Monitor:
         next_sample = next_disk = 0.0
         while True:
             before = time.monotonic()
-            memory = self._look_at_memory()
+            memory = self.look()
             if before >= next_disk and not self._place.tmpfs:
                 next_disk = before + _DISK_PERIOD
                 self._look_at_disk()
@@ -67,9 +69,10 @@ class Monitor:
                 self._sample(memory)
             spent = time.monotonic() - before
             # Looking must not take more than a fifth of a processor, however much there is to look at.
-            await asyncio.sleep(max(period, 4 * spent))
+            await asyncio.sleep(max(_CALM_PERIOD if self.calm else period, 4 * spent))
 
-    def _look_at_memory(self) -> int:
+    def look(self) -> int:
+        """Bytes of memory in use now; says `stop` when they are too many."""
         if self._group is not None:
             if self._group.oom_kills():
                 self._stop("memory")

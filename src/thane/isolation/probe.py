@@ -13,6 +13,7 @@ from typing import Any
 from thane.isolation import landlock, tiers
 from thane.isolation.execution import Execution
 from thane.isolation.host import Host
+from thane.isolation.nursery import Nursery
 from thane.isolation.request import Limits, Refused, Request
 
 _DEADLINE = 15.0
@@ -21,8 +22,8 @@ _PROBE_SLOT = 0
 _REMEDIES = {
     tiers.T2: "Run as root, or under a delegated cgroup:"
     " systemd-run --user --scope -p Delegate=yes thane serve",
-    tiers.T2_MINUS: "Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or on Ubuntu install"
-    " bubblewrap with its AppArmor profile: apt install bubblewrap apparmor-profiles",
+    tiers.T2_MINUS: "Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu"
+    " sysctl kernel.apparmor_restrict_unprivileged_userns=0",
     tiers.T1: "Use Linux 5.13 or later with Landlock enabled (lsm=...,landlock on the kernel command line)",
 }
 
@@ -43,8 +44,9 @@ def _request() -> Request:
 class Probe:
     """Remembers what it has found: the answer does not change while the program lives."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, nursery: Nursery) -> None:
         self._host = host
+        self._nursery = nursery
         self._missing: dict[str, str] = {}  # tier → what is missing; empty text: it works
         self._lock = asyncio.Lock()
         self._count = 0
@@ -54,6 +56,8 @@ class Probe:
         async with self._lock:
             for tier in tiers.TRIED:
                 if not await self._try(tier):
+                    if tiers.has_namespaces(tier):
+                        self._nursery.keep_in_stock(tier)
                     return tier
         return None
 
@@ -93,8 +97,8 @@ class Probe:
         host = self._host
         if host.force_tier is not None and tier != host.force_tier:
             return f"not tried, as the program was told to use {host.force_tier} only"
-        if tiers.has_namespaces(tier) and host.bwrap is None:
-            return "there is no bwrap: install the package bubblewrap"
+        if tiers.has_namespaces(tier) and not host.stage.mounted:
+            return "the kernel denies new namespaces to this user"
         if tier == tiers.T2 and host.groups is None:
             return host.groups_missing
         if tier == tiers.T1 and landlock.abi() == 0:
@@ -109,7 +113,9 @@ class Probe:
                 printed.extend(body)
 
         self._count += 1
-        execution = Execution(self._host, _request(), tier, _PROBE_SLOT, f"probe-{self._count}", keep)
+        execution = Execution(
+            self._host, self._nursery, _request(), tier, _PROBE_SLOT, f"probe-{self._count}", keep
+        )
         try:
             finished = await asyncio.wait_for(execution.run(), _DEADLINE + 5)
         except Refused as refused:

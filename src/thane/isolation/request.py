@@ -49,6 +49,9 @@ class Request:
     code: bytes
     stdin: bytes
     files: tuple[tuple[str, bytes], ...]
+    sandbox_id: str = ""
+    context: str | None = None  # the stateful context to run in; None: a fresh jail of its own
+    share: str = ""  # whose share of the slots it takes
 
 
 def check_name(name: str) -> str | None:
@@ -94,6 +97,14 @@ def _environment(values: object) -> dict[str, str]:
     return dict(values)
 
 
+def _context(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_NAME:
+        raise _invalid(f"a context's name is a text of 1 to {MAX_NAME} characters")
+    return value
+
+
 def parse(header: dict[str, Any], body: bytes) -> Request:
     """The frame's job. Raises Refused with what is wrong."""
     job = header.get("job")
@@ -132,4 +143,7 @@ def parse(header: dict[str, Any], body: bytes) -> Request:
         code=parts[0],
         stdin=parts[1],
         files=tuple(zip(names, parts[2:], strict=True)),
+        sandbox_id=str(job.get("sandbox_id", "")),
+        context=_context(job.get("context")),
+        share=str(job.get("share", "")),
     )

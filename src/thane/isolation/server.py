@@ -19,6 +19,7 @@ from thane.isolation import collection, request, wire
 from thane.isolation.jobs import Jobs
 from thane.isolation.probe import Probe
 from thane.isolation.request import Refused
+from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.wire import Header
 
 _FILE_PIECE = 1 << 18
@@ -40,11 +41,18 @@ class Connection:
     """One client. Its jobs live no longer than it does."""
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, jobs: Jobs, probe: Probe
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        jobs: Jobs,
+        sandboxes: Sandboxes,
+        probe: Probe,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._jobs = jobs
+        self._sandboxes = sandboxes
+        self._server: str | None = None  # the client's name, once it has said hello
         self._probe = probe
         self._own: set[str] = set()  # ids of jobs that this client asked for
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,6 +63,9 @@ class Connection:
             "collect": self._collect,
             "release": self._release,
             "ladder": self._ladder,
+            "context.list": self._list_contexts,
+            "context.end": self._end_context,
+            "sandbox.close": self._close_sandbox,
         }
 
     async def serve(self) -> None:
@@ -74,6 +85,8 @@ class Connection:
                 await asyncio.wait(self._tasks)
             for job_id in self._own:
                 self._jobs.release(job_id)
+            if self._server is not None:
+                self._sandboxes.leave(self._server)
             self._writer.close()
 
     async def _hello(self) -> bool:
@@ -86,6 +99,8 @@ class Connection:
             hint = "Stop all servers of this host, so that the program ends, and start them again."
             self._send({"t": "error", "id": 0, "code": "version", "message": message, "hint": hint})
             return False
+        self._server = str(header.get("server_name", ""))
+        self._sandboxes.arrive(self._server)
         self._send({"t": "hello", "version": wire.VERSION, "pid": os.getpid()})
         return True
 
@@ -100,8 +115,6 @@ class Connection:
     async def _answer(self, header: Header, body: bytes) -> None:
         kind, stream = header["t"], header["id"]
         try:
-            if kind in wire.RESERVED:
-                raise Refused("unsupported", f"{kind} is reserved: this version has no stateful contexts")
             if kind not in self._handlers:
                 raise Refused("unsupported", f"unknown frame type {kind!r}")
             await self._handlers[kind](header, body)
@@ -138,7 +151,7 @@ class Connection:
         def send(event: dict[str, Any], data: bytes) -> None:
             self._send({**event, "id": stream}, data)
 
-        verdict = await self._jobs.run(job, send)
+        verdict = await self._jobs.run(job, send, self._server or "")
         if self._jobs.folders_of(job.id) is None:
             self._own.discard(job.id)
         self._send({"t": "verdict", "id": stream, "verdict": verdict})
@@ -154,6 +167,19 @@ class Connection:
         self._jobs.release(_job_id(header))
         self._own.discard(_job_id(header))
         self._send({"t": "released", "id": header["id"]})
+
+    async def _list_contexts(self, header: Header, _: bytes) -> None:
+        contexts = self._sandboxes.contexts(self._server or "", _text(header, "sandbox_id"))
+        self._send({"t": "contexts", "id": header["id"], "contexts": contexts})
+
+    async def _end_context(self, header: Header, _: bytes) -> None:
+        name = _text(header, "context")
+        self._sandboxes.end_context(self._server or "", _text(header, "sandbox_id"), name)
+        self._send({"t": "ended", "id": header["id"]})
+
+    async def _close_sandbox(self, header: Header, _: bytes) -> None:
+        await self._jobs.close_sandbox(self._server or "", _text(header, "sandbox_id"))
+        self._send({"t": "closed", "id": header["id"]})
 
     async def _ladder(self, header: Header, _: bytes) -> None:
         self._send({"t": "ladder", "id": header["id"], "tiers": await self._probe.ladder()})
@@ -181,7 +207,11 @@ class Connection:
 
 
 def _job_id(header: Header) -> str:
-    job_id = header.get("job_id")
-    if not isinstance(job_id, str):
-        raise Refused("invalid", "the frame names no job")
-    return job_id
+    return _text(header, "job_id")
+
+
+def _text(header: Header, name: str) -> str:
+    value = header.get(name)
+    if not isinstance(value, str):
+        raise Refused("invalid", f"the frame has no text `{name}`")
+    return value

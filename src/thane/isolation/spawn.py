@@ -53,6 +53,15 @@ def succeeds(function: Callable[[], None]) -> bool:
     return os.waitstatus_to_exitcode(status) == 0
 
 
+def reap(killed: Iterable[int]) -> None:
+    """Reap processes that were killed and have become ours; others have reaped some of them already."""
+    for pid in killed:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            continue
+
+
 def die_with_parent(parent: int) -> None:
     """End by SIGKILL when `parent` does. Lost by a change of credentials: call it after that."""
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)

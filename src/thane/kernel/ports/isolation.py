@@ -60,7 +60,14 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution. `id` is the intent's id: the program keeps the verdict under it for ten minutes."""
+    """One execution. `id` is the intent's id: the program keeps the verdict under it for ten minutes.
+
+    With a `context` it runs in the sandbox's one long-lived jail, which the first such job
+    makes with its limits: Python in that context's interpreter, whose variables survive from
+    one execution to the next, shell as a command beside it. Executions of a context run in
+    order, contexts at the same time; `limits.timeout_ms` and `limits.output_bytes` count for
+    each execution, the other limits for the sandbox. Without one it runs in a jail of its own.
+    """
 
     id: str
     sandbox_id: str
@@ -71,6 +78,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     stdin: bytes = b""
     files: tuple[InputFile, ...] = ()
+    context: str | None = None
+    share: str = ""  # whose share of the slots it takes: shares are served in turn
     collect: bool = True  # keep the workspace's files for `collect()` until `release()`
 
 
@@ -137,6 +146,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
     refused_files: tuple[tuple[str, str], ...] = ()
 
 
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """A context of a stateful sandbox. One that is not `alive` begins anew with its next execution."""
+
+    name: str
+    alive: bool
+    executions: int
+
+
 Progress = OutputChunk | Sample | Verdict
 
 
@@ -173,6 +190,16 @@ class Isolation(Protocol):
 
     async def release(self, job_id: str) -> None:
         """Forget the job's workspace."""
+
+    async def contexts(self, sandbox_id: str) -> tuple[Context, ...]:
+        """The contexts of a stateful sandbox. Raises NotFound if it does not live."""
+
+    async def end_context(self, sandbox_id: str, context: str) -> None:
+        """End a context's interpreter, with what runs in it; its next execution begins anew.
+        Raises NotFound."""
+
+    async def close_sandbox(self, sandbox_id: str) -> None:
+        """End a stateful sandbox with all its contexts and files. Unknown ids are ignored."""
 
     async def close(self) -> None:
         """Leave; the program kills what this server still runs and ends 10 s after its last client."""

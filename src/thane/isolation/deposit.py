@@ -1,0 +1,54 @@
+"""Files into a workspace that a hostile program may be changing meanwhile.
+
+Each folder on the way is opened without following links, below the one before; an
+older file is unlinked, never written through. The mirror image of `collection`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from thane.isolation import libc
+from thane.isolation.collection import Fingerprint
+
+_RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def _enter(folder: int, name: str, owner: int | None) -> int:
+    """The folder `name` in `folder`, made if it is not there."""
+    made = False
+    with contextlib.suppress(FileExistsError):  # what it is, the next line finds out
+        os.mkdir(name, 0o755, dir_fd=folder)
+        made = True
+    below = libc.openat2(folder, os.fsencode(name), _FOLDER, _RESOLVE)
+    if made and owner is not None:
+        os.fchown(below, owner, owner)
+    return below
+
+
+def put(workspace: str, name: str, content: bytes, owner: int | None) -> Fingerprint:
+    """Write one file; answers what it looks like. The name was checked. Raises OSError."""
+    *folders, last = name.split("/")
+    folder = os.open(workspace, _FOLDER | os.O_CLOEXEC)
+    try:
+        for part in folders:
+            below = _enter(folder, part, owner)
+            os.close(folder)
+            folder = below
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(last, dir_fd=folder)
+        file = os.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(file, view) :]
+            if owner is not None:
+                os.fchown(file, owner, owner)
+            status = os.fstat(file)
+        finally:
+            os.close(file)
+    finally:
+        os.close(folder)
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,254 @@
+"""One stateful sandbox, seen from the isolation program: its jail, its agent, its contexts.
+
+It opens and ends processes in the jail and hears how they ended; it watches the whole
+jail's memory. What runs in a context, and for how long, is `cell`'s affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import marshal
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from thane.isolation import launch
+from thane.isolation.cgroups import GroupLimits
+from thane.isolation.host import Host
+from thane.isolation.monitor import Monitor
+from thane.isolation.nursery import Nursery, Ready
+from thane.isolation.request import Refused, Request
+
+_ANSWER_SECONDS = 20.0
+_MOST_SAID = 4096
+
+
+@dataclass
+class Process:
+    """A context's interpreter, or a command, while it lives and a moment after."""
+
+    number: int
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    pidfd: int = -1
+    pid: int = -1  # the host's
+    status: int = 0
+    cpu_us: int = 0
+    peak: int = 0
+
+    def signal(self, number: int) -> None:
+        """Nothing happens if it has ended."""
+        if self.pidfd < 0 or self.ended.is_set():
+            return
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return  # it has ended; the agent will say so
+
+    def close(self) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+@dataclass
+class Context:
+    name: str
+    process: Process
+    channel: socket.socket
+    cells: int = 0  # executions so far
+
+    def close(self) -> None:
+        self.channel.close()
+        self.process.signal(signal.SIGKILL)
+
+
+class Sandbox:
+    """Made by `open`. `lost` is set when the jail is gone, whatever the reason; `cause` says which."""
+
+    def __init__(self, host: Host, nursery: Nursery, jail: Ready, request: Request) -> None:
+        self.jail = jail
+        self.limits = request.limits
+        self.contexts: dict[str, Context] = {}
+        self.lost = asyncio.Event()
+        self.cause: str | None = None
+        self._host = host
+        self._nursery = nursery
+        self._processes: dict[int, Process] = {}
+        self._count = 0
+        self._loop = asyncio.get_running_loop()
+        self._agent = socket.socket(fileno=jail.launched.control)
+        self._agent.setblocking(False)
+        jail.launched.control = -1
+        self.monitor = Monitor(
+            jail.place,
+            request.limits,
+            jail.group,
+            root=jail.launched.pid,
+            first=jail.launched.pid,
+            send=lambda *_: None,
+            stop=self.exhausted,
+        )
+        self.monitor.calm = True
+        self._running = 0
+        self._loop.add_reader(self._agent.fileno(), self._hear)
+        self._watch = self._begin_watch()
+
+    @classmethod
+    async def open(cls, host: Host, nursery: Nursery, tier: str, request: Request) -> Sandbox:
+        """A sandbox with the request's limits. Raises Refused."""
+        limits = request.limits
+        jail = await nursery.make_for_sandbox(tier)
+        host.stage.resize_place(jail.place, limits.disk_bytes)
+        if jail.group is not None:
+            jail.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
+        else:
+            cpus = launch.affinity(host.processors, limits.cpu_millicores, jail.slot)
+            os.sched_setaffinity(jail.launched.pid, cpus)
+        return cls(host, nursery, jail, request)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """While something runs in it, it is watched as closely as any jail."""
+        self._running += 1
+        if self.monitor.calm:
+            self.monitor.calm = False
+            if self.jail.group is None:  # with a group the kernel watches too
+                self._watch.cancel()  # it may sleep for long
+                self._watch = self._begin_watch()
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self.monitor.calm = self._running == 0
+
+    @property
+    def owner(self) -> int | None:
+        return self._host.uid(self.jail.slot)
+
+    def exhausted(self, cause: str) -> None:
+        """It has used up a limit that counts for all of it: end it."""
+        self.cause = self.cause or cause
+        self.kill()
+
+    def _begin_watch(self) -> asyncio.Task[None]:
+        task = asyncio.create_task(self.monitor.watch())
+        task.add_done_callback(self._watched)
+        return task
+
+    def _watched(self, task: asyncio.Task[None]) -> None:
+        """A sandbox that nobody watches any more must not go on."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            sys.stderr.write(f"the watch over a sandbox failed: {error!r}\n")
+            self.kill()
+
+    def kill(self) -> None:
+        """End the jail with all that is in it; `lost` follows."""
+        if not self.lost.is_set():
+            signal.pidfd_send_signal(self.jail.launched.pidfd, signal.SIGKILL)
+
+    # -- the agent -------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        try:
+            said, descriptors, _, _ = socket.recv_fds(self._agent, _MOST_SAID, 1)
+        except ConnectionResetError:
+            said, descriptors = b"", []
+        if not said:
+            self._gone()
+            return
+        kind, number, *rest = marshal.loads(said)
+        process = self._processes[number]
+        if kind == "began":
+            (process.pidfd,) = descriptors
+            process.pid = _pid_of(process.pidfd)
+            process.began.set()
+        else:
+            process.status, process.cpu_us, process.peak = rest
+            self._ended(process)
+
+    def _ended(self, process: Process) -> None:
+        del self._processes[process.number]
+        process.ended.set()
+        process.began.set()
+
+    def _gone(self) -> None:
+        self._loop.remove_reader(self._agent.fileno())
+        self.lost.set()
+        for process in list(self._processes.values()):
+            process.status = signal.SIGKILL
+            self._ended(process)
+
+    async def start(self, request: Request, kind: str, descriptors: list[int]) -> Process:
+        """A new process in the jail, which takes over `descriptors`. Raises Refused if the jail is gone."""
+        self._count += 1
+        process = self._processes[self._count] = Process(self._count)
+        tier = self.jail.tier
+        order: dict[str, Any] = launch.plan(self._host, request, tier, self.jail.place, self.jail.slot)
+        order |= {"number": process.number, "kind": kind, "processors": []}
+        if kind == "context":
+            # Its time is limited per execution, not for its life.
+            order["rlimits"] = [pair for pair in order["rlimits"] if pair[0] != launch.CPU_LIMIT]
+        try:
+            socket.send_fds(self._agent, [marshal.dumps(order)], descriptors)
+            await asyncio.wait_for(process.began.wait(), _ANSWER_SECONDS)
+        except (OSError, TimeoutError) as error:
+            self.kill()
+            raise Refused("jail_failed", f"the sandbox's jail does not answer: {error}") from error
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return process
+
+    # -- contexts --------------------------------------------------------------------------
+
+    async def context(self, request: Request) -> Context:
+        """The request's context, with a new interpreter if it has none that lives."""
+        name = request.context or ""
+        known = self.contexts.get(name)
+        if known is not None and not known.process.ended.is_set():
+            return known
+        self.drop_context(name)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = await self.start(request, "context", [theirs.detach()])
+        ours.setblocking(False)
+        made = self.contexts[name] = Context(name, process, ours)
+        return made
+
+    def drop_context(self, name: str) -> bool:
+        """End its interpreter and forget it; False if there is none of that name."""
+        context = self.contexts.pop(name, None)
+        if context is None:
+            return False
+        context.close()
+        context.process.close()
+        return True
+
+    async def close(self) -> None:
+        """End everything and give the folders back."""
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
+        self.kill()
+        await self.lost.wait()
+        for name in list(self.contexts):
+            self.drop_context(name)
+        self._agent.close()
+        complaint = self.jail.complaint()
+        if complaint:
+            sys.stderr.write(f"a sandbox's jail said: {complaint}\n")
+        self.jail.plan.close()
+        self.jail.launched.end()
+        await self._nursery.give_back(self.jail, keep_place=False)
+
+
+def _pid_of(pidfd: int) -> int:
+    with open(f"/proc/self/fdinfo/{pidfd}") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+    raise AssertionError("a pidfd's fdinfo has a line `Pid:`")
