@@ -267,7 +267,8 @@ async def test_a_server_that_does_not_come_back_loses_them(folder: Path, walled:
     sandbox, marker = Sandbox(client), new_id()
     sleeper = f"[sys.executable, '-c', 'import time; time.sleep(600)', {marker!r}]"
     await sandbox.run(f"import subprocess, sys\nsubprocess.Popen({sleeper})")
-    assert processes_with(marker)
+    # Popen returns when the old program is gone, a moment before the new one has its command line.
+    wait_until(lambda: bool(processes_with(marker)), "its process runs")
     pid = program_pid(folder / "i.sock")
     await client.close()
     wait_until(lambda: not processes_with(marker), "its processes are gone")
