@@ -31,5 +31,5 @@ def _root_where_marked(request: pytest.FixtureRequest) -> None:
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads the settings or the data folder of the person who runs it."""
     for name in list(os.environ):
-        if name.startswith(("THANE_", "DATABASE_")) and name != "THANE_CI":
+        if name.startswith(("THANE_", "DATABASE_")) and name != "THANE_TEST_CI":
             monkeypatch.delenv(name)

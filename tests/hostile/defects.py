@@ -55,14 +55,6 @@ DEFECTS = (
         without_mounts=True,
     ),
     Defect(
-        "closed-folders",
-        frozenset({Tier.T1}),
-        "folders without rights cannot be read or removed by the same user: the verdict is lost and the"
-        " folder stays. Who removes must first take the rights back (fchmod) on the way down",
-        as_root=False,
-        without_mounts=True,
-    ),
-    Defect(
         "unreadable-file",
         frozenset({Tier.T1}),
         "one file without rights makes the whole collection fail: it must be refused alone",

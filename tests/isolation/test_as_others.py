@@ -30,7 +30,7 @@ _NEEDED = "import anyio, msgspec, pytest, thane"
 
 def _environment(home: str) -> dict[str, str]:
     packages = sysconfig.get_path("purelib")
-    kept = {name: os.environ[name] for name in ("THANE_CI", "CI") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("THANE_TEST_CI", "CI") if name in os.environ}
     return {
         "HOME": home,
         "PATH": "/usr/bin:/bin",

@@ -12,7 +12,7 @@ WHAT = r"needs PostgreSQL: run `uv sync --group servers`"
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("CI", "THANE_CI"):
+    for name in ("CI", "THANE_TEST_CI"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -26,7 +26,7 @@ def test_on_a_machine_the_skip_says_which_command_brings_it(machine: pytest.Monk
         require(None, "PostgreSQL", get="uv sync --group servers")
 
 
-@pytest.mark.parametrize("name", ["CI", "THANE_CI"])
+@pytest.mark.parametrize("name", ["CI", "THANE_TEST_CI"])
 def test_in_ci_it_fails(machine: pytest.MonkeyPatch, name: str) -> None:
     machine.setenv(name, "1")
     with pytest.raises(Failed, match=WHAT):
@@ -34,5 +34,5 @@ def test_in_ci_it_fails(machine: pytest.MonkeyPatch, name: str) -> None:
 
 
 def test_ci_switched_off_is_not_ci() -> None:
-    assert not in_ci({"CI": "false", "THANE_CI": "0"})
+    assert not in_ci({"CI": "false", "THANE_TEST_CI": "0"})
     assert in_ci({"CI": "true"})

@@ -14,7 +14,7 @@ from tests.support.project import ROOT
 
 def run(ci: str, selected: str) -> subprocess.CompletedProcess[str]:
     """pytest over one file of the suite, in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTEST_ADDOPTS", "CI", "THANE_CI")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTEST_ADDOPTS", "CI", "THANE_TEST_CI")}
     return subprocess.run(
         [
             sys.executable,
@@ -28,7 +28,7 @@ def run(ci: str, selected: str) -> subprocess.CompletedProcess[str]:
             selected,
         ],
         cwd=ROOT,
-        env=environment | {"THANE_CI": ci},
+        env=environment | {"THANE_TEST_CI": ci},
         capture_output=True,
         text=True,
         timeout=60,

@@ -10,7 +10,7 @@ import pytest
 
 def in_ci(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether `.ci/run` runs the tests, or another CI does."""
-    return any(environment.get(name, "") not in ("", "0", "false") for name in ("THANE_CI", "CI"))
+    return any(environment.get(name, "") not in ("", "0", "false") for name in ("THANE_TEST_CI", "CI"))
 
 
 def require(there: object, what: str, *, get: str) -> None:

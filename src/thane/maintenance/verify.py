@@ -8,8 +8,9 @@ works beside a running owner.
 
 What it cannot see: entries after the last checkpoint that were cut off together with their
 rows; a whole ledger made anew by someone who has the signing key, unless a checkpoint that
-was kept elsewhere is given (`kept`). Blind indexes, text indexes and secret fields are in
-no digest.
+was kept elsewhere is given (`kept`). Blind indexes, text indexes, secret fields and rows
+without history (output chunks, samples, sessions, jobs) are in no digest, nor is the audit
+projection, which a rebuild makes anew from the ledger.
 """
 
 from __future__ import annotations
