@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from thane.isolation.launch import Launched
 from thane.isolation.output import Output
 
 _MOST_COMPLAINTS = 1 << 16
+_HANDED_ON_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Attached:
 
     def detach(self) -> Remains:
         """Reap the jail, take its last words and close all descriptors. Waits if it still lives."""
-        _, wait_status, consumed = os.wait4(self._jail.pid, 0)
+        wait_status, consumed = _reaped(self._jail.pid)
         self._loop.remove_reader(self._jail.pidfd)
         for stream in (self._stdout, self._stderr, self._diagnostics):
             stream.drain()
@@ -97,3 +100,21 @@ class Attached:
             stdout_truncated=self._stdout.truncated,
             stderr_truncated=self._stderr.truncated,
         )
+
+
+def _reaped(pid: int) -> tuple[int, resource.struct_rusage]:
+    """Reap the jail: (wait status, what it used).
+
+    It becomes our child when its midwife has ended altogether. A jail can be quicker than
+    that, as the midwife closes the gate before the kernel hands its children on.
+    """
+    deadline = time.monotonic() + _HANDED_ON_SECONDS
+    while True:
+        try:
+            _, status, consumed = os.wait4(pid, 0)
+        except ChildProcessError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.0005)
+        else:
+            return status, consumed
