@@ -12,7 +12,7 @@ from thane.kernel.ports.isolation import Outcome
 
 pytestmark = pytest.mark.anyio
 
-# A grandchild of its own session is left behind, and the program ends while the jail is still being handed on.
+# A grandchild of its own session is left behind; the program ends while the jail is still being handed on.
 QUICK = "import os\nif os.fork() == 0:\n    os.setsid()\n    os._exit(0)\nos._exit(3)\n"
 
 
