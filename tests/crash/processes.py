@@ -254,7 +254,11 @@ def jails_of(program: int) -> Remains:
 
 
 def _jailed(program: int) -> list[str]:
-    """Descendants of the program but its janitor, and every process that has one of its jails' uids."""
+    """Descendants of the program, and every process that has one of its jails' uids.
+
+    Its janitor and its zygote live as long as it does; the zygote of a dead program counts.
+    """
+    own = {"thane-janitor", "thane-zygote"} if Path(f"/proc/{program}").exists() else {"thane-janitor"}
     first = FIRST_UID + program % PROGRAMS * UIDS_PER_PROGRAM
     parents: dict[int, int] = {}
     names: dict[int, str] = {}
@@ -276,9 +280,9 @@ def _jailed(program: int) -> list[str]:
             foreign.add(pid)
     level, found = {program}, set(foreign)
     while level:
-        level = {pid for pid, parent in parents.items() if parent in level and names[pid] != "thane-janitor"}
+        level = {pid for pid, parent in parents.items() if parent in level and names[pid] not in own}
         found |= level
-    return [f"{pid} {names[pid]}" for pid in sorted(found)]
+    return [f"{pid} {names[pid]}" for pid in sorted(found) if names[pid] not in own]
 
 
 def _mounts(program: int) -> list[str]:

@@ -105,7 +105,13 @@ async def _serve(arguments: argparse.Namespace, host: Host) -> None:
     jobs = Jobs(host, nursery, probe, sandboxes, arguments.slots)
     in_user_namespace = host.stage.mounted and not host.stage.as_root
     program = life.Life(
-        arguments.socket, jobs, sandboxes, probe, idle=arguments.idle, in_user_namespace=in_user_namespace
+        arguments.socket,
+        jobs,
+        sandboxes,
+        probe,
+        nursery,
+        idle=arguments.idle,
+        in_user_namespace=in_user_namespace,
     )
     await program.live(listener)
     await nursery.end()

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from thane.isolation.jobs import Jobs
+from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
 from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.server import Connection, peer_may_speak
@@ -93,6 +94,7 @@ class Life:
         jobs: Jobs,
         sandboxes: Sandboxes,
         probe: Probe,
+        nursery: Nursery,
         *,
         idle: float,
         in_user_namespace: bool,
@@ -101,6 +103,7 @@ class Life:
         self._jobs = jobs
         self._sandboxes = sandboxes
         self._probe = probe
+        self._nursery = nursery
         self._idle = idle
         self._in_user_namespace = in_user_namespace
         self._clients: set[asyncio.Task[None]] = set()
@@ -133,6 +136,7 @@ class Life:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+                self._nursery.wake()
             task.add_done_callback(self._client_left)
 
     async def _serve(self, connection: socket.socket) -> None:
@@ -142,6 +146,7 @@ class Life:
     def _client_left(self, task: asyncio.Task[None]) -> None:
         self._clients.discard(task)
         if not self._clients:
+            self._nursery.rest()
             self._wait_for_clients()
 
     def _wait_for_clients(self) -> None:

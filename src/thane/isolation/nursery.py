@@ -100,6 +100,8 @@ class Nursery:
         self._slots = list(range(host.uids - 1))[::-1]
         self._count = 0
         self._closed = False
+        self._resting = False
+        self._dropping: asyncio.Task[None] | None = None
 
     # -- jails -----------------------------------------------------------------------------
 
@@ -107,6 +109,20 @@ class Nursery:
         """From now on have a few jails of this tier ready."""
         self._tier = tier
         self._refill()
+
+    def rest(self) -> None:
+        """Nobody is connected: nothing is kept ready, so that no jail is left of a server that died."""
+        self._resting = True
+        self._dropping = asyncio.create_task(self._drop_stock())
+
+    def wake(self) -> None:
+        """Somebody is: fill the stock again."""
+        self._resting = False
+        self._refill()
+
+    async def _drop_stock(self) -> None:
+        while self._ready:
+            await self.close(self._ready.popleft())
 
     async def take(self, tier: str) -> Ready:
         """A jail for one job: from stock, or made now. Raises Refused when none can be made."""
@@ -117,7 +133,7 @@ class Nursery:
         return await self._make(tier)
 
     def _refill(self) -> None:
-        if self._closed or self._tier is None:
+        if self._closed or self._resting or self._tier is None:
             return
         for _ in range(self._stock - len(self._ready) - len(self._making)):
             task = asyncio.create_task(self._add_to_stock(self._tier))
@@ -131,7 +147,7 @@ class Nursery:
             # The next job makes its own and is told, if it is still so.
             sys.stderr.write(f"no jail could be made ahead: {refused.message}\n")
             return
-        if self._closed:
+        if self._closed or self._resting:
             await self.close(jail)
         else:
             self._ready.append(jail)
@@ -295,8 +311,7 @@ class Nursery:
         self._closed = True
         if self._making:
             await asyncio.wait(self._making)
-        while self._ready:
-            await self.close(self._ready.popleft())
+        await self._drop_stock()
         self._dismiss()
 
 
