@@ -49,7 +49,7 @@ def run(program: Program, how: Shown) -> Finding:
         "bound_s": _BOUND_S,
     }
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", str(_STAND_IN)],
+        [os.path.realpath(sys.executable), "-I", "-S", "-B", str(_STAND_IN)],
         input=json.dumps(plan),
         capture_output=True,
         text=True,

@@ -111,7 +111,7 @@ class Play:
         if plan["language"] == "shell":
             return ["/bin/bash" if Path("/bin/bash").exists() else "/bin/sh", "-c", plan["source"]]
         head = "" if plan["raw"] else f"H = {self._canary.values!r}\n{plan['prelude']}\n"
-        return [sys.executable, "-I", "-S", "-B", "-c", head + plan["source"]]
+        return [os.path.realpath(sys.executable), "-I", "-S", "-B", "-c", head + plan["source"]]
 
     def _become(self, streams: dict[int, int]) -> None:
         """The program, in a fork of its own parent, which in turn is a child of the first process."""
