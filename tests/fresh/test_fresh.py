@@ -28,7 +28,7 @@ for call in (
     lambda: libc.setns(os.open("/proc/self/ns/user", os.O_RDONLY), 0),
 ):
     print(errno.errorcode[ctypes.get_errno()] if call() == -1 else "no error", flush=True)
-thread = threading.Thread(target=print, args=("thread",))
+thread = threading.Thread(target=print, args=("thread",), kwargs={"flush": True})
 thread.start(); thread.join()
 subprocess.run(["echo", "child"], check=True)
 """

@@ -10,12 +10,14 @@ import asyncio
 import errno
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from thane.isolation import broom, cgroups, seccomp, wire
+from thane.isolation import broom, cgroups, claims, seccomp, wire
 from thane.isolation.accounting import Usage, parse_report
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.collection import Found
@@ -208,15 +210,37 @@ def test_version_2_moves_the_processes_of_a_delegated_group_into_a_leaf(
     assert (own / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
 
 
-def test_a_dead_programs_name_is_told_from_a_living_ones() -> None:
-    import os
+def test_what_nobody_holds_is_left_over(tmp_path: Path) -> None:
+    """Whatever its name says: process ids of another container mean nothing here."""
+    ours, dead = tmp_path / claims.name_of_this_program(), tmp_path / "thane-isolation-1-0123abcd"
+    for path in (dead, tmp_path / "thane-isolation-host", tmp_path / "somebody-elses"):
+        path.mkdir()
+    (tmp_path / "thane-isolation-2-0123abcd").touch()
+    claims.make(str(ours))
+    assert list(claims.left_over(str(tmp_path))) == [str(dead)]
+    holding = (
+        "import sys; from thane.isolation import claims; "
+        "claims.make(sys.argv[1]); print(flush=True); sys.stdin.read()"
+    )
+    theirs = tmp_path / "thane-isolation-1-4567abcd"
+    command = [sys.executable, "-c", holding, str(theirs)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert list(claims.left_over(str(tmp_path))) == [str(dead)]
+        other.kill()
+        other.wait()
+        assert sorted(claims.left_over(str(tmp_path))) == sorted([str(dead), str(theirs)])
 
-    assert not cgroups.is_stale(cgroups.program_name(os.getpid()))
-    assert not cgroups.is_stale(f"{cgroups.program_name(os.getpid())}-suffix")
-    assert cgroups.is_stale("thane-isolation-1-999999999999")
-    assert cgroups.is_stale("thane-isolation-4194305-1-x")
-    assert not cgroups.is_stale("thane-isolation-host")
-    assert not cgroups.is_stale("somebody-elses")
+
+def test_a_folder_that_somebody_holds_is_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "_PAUSE", 0.0)
+    path = str(tmp_path / claims.name_of_this_program())
+    claims.make(path)
+    with pytest.raises(FileExistsError, match="another program has it"):
+        claims.make(path)
 
 
 # -- verdicts ------------------------------------------------------------------------

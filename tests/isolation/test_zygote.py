@@ -140,6 +140,22 @@ async def test_it_is_replaced_after_its_number_of_jails(folder: Path, walled: Ti
     await client.close()
 
 
+@pytest.mark.for_others
+async def test_a_jail_that_died_before_its_job_is_not_used(folder: Path, walled: Tier) -> None:
+    client = a_client(folder, walled, "--stock", "2")
+    assert (await run(client, "print(1)")).stdout == b"1\n"
+    program = program_pid(folder / "i.sock")
+    for _ in range(3):
+        wait_until(lambda: len(children_named(program, "thane-jail")) == 2, "the stock is full")
+        stock = children_named(program, "thane-jail")
+        for jail in stock:
+            os.kill(jail, signal.SIGKILL)
+        wait_until(lambda stock=stock: not any(map(is_alive, stock)), "they have ended")  # type: ignore[misc]
+        result = await run(client, "print(2)")
+        assert result.stdout == b"2\n", result
+    await client.close()
+
+
 async def test_more_jobs_than_slots_and_stock(
     programs: Programs, client: IsolationClient, walled: Tier
 ) -> None:

@@ -6,6 +6,7 @@ rules are tested as they stand in `.importlinter`, before the packages they spea
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.lint.hidden_imports import MAY_HIDE, hidden_imports
+from tests.support.needs import require
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,6 +128,7 @@ def lint(tmp_path: Path) -> Lint:
 
 
 def _lint(working_folder: Path, source: Path) -> str:
+    require(importlib.util.find_spec("importlinter"), "import-linter", get="uv sync --group lint")
     # Coverage would take the toy tree for the project.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     environment = inherited | {"PYTHONPATH": f"{source}{os.pathsep}{ROOT}", "COLUMNS": "300"}

@@ -11,10 +11,9 @@ import argparse
 import asyncio
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-from thane.isolation import broom, cgroups, confined, interpreter, janitor, libc, life, tiers
+from thane.isolation import broom, cgroups, claims, confined, interpreter, janitor, libc, life, tiers
 from thane.isolation.host import Host
 from thane.isolation.jobs import Jobs
 from thane.isolation.nursery import Nursery
@@ -48,34 +47,33 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _scratch() -> str:
-    """A new folder that others may pass through, named so that a dead program's can be told."""
+def _scratch(name: str) -> str:
+    """A new folder that others may pass through. What dead programs left beside it is removed."""
     for parent in ("/tmp", "/var/tmp", "/dev/shm"):
         if os.path.isdir(parent) and os.access(parent, os.W_OK | os.X_OK):
-            _sweep_stale(parent)
-            return tempfile.mkdtemp(prefix=f"{cgroups.program_name(os.getpid())}-", dir=parent)
+            _sweep(parent)
+            claims.make(f"{parent}/{name}")
+            return f"{parent}/{name}"
     raise SystemExit("no writable /tmp, /var/tmp or /dev/shm: the isolation program needs one")
 
 
-def _sweep_stale(parent: str) -> None:
-    for entry in os.scandir(parent):
-        if not entry.is_dir(follow_symlinks=False) or not cgroups.is_stale(entry.name):
-            continue
-        if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+def _sweep(parent: str) -> None:
+    for folder in claims.left_over(parent):
+        if os.stat(folder).st_uid == os.getuid():
             try:
-                broom.remove_tree(entry.path)
+                broom.remove_tree(folder)
             except OSError as error:  # another starter is at it too, or it is not ours to remove
-                sys.stderr.write(f"{entry.path}, left by a dead program, stays: {error}\n")
+                sys.stderr.write(f"{folder}, left by a dead program, stays: {error}\n")
 
 
 def _prepare(arguments: argparse.Namespace) -> Host:
     as_root = os.getuid() == 0
-    found = cgroups.find(cgroups.program_name(os.getpid()), as_root=as_root)
+    name = claims.name_of_this_program()
+    found = cgroups.find(name, as_root=as_root)
     groups = None if isinstance(found, str) else found
     if groups is not None:
-        for folder in cgroups.stale_folders(groups):
-            cgroups.clear(folder)
-    scratch = _scratch()
+        cgroups.clear_left_over(groups)
+    scratch = _scratch(name)
     janitor.start(groups.folders if groups else (), scratch)
     processors = sorted(os.sched_getaffinity(0))
     stage = Stage(scratch, as_root=as_root)

@@ -1,9 +1,8 @@
 """Control groups: version 2 where it is delegated or we are root, version 1 as root, or none.
 
-One group for the program, below it one per job. Groups are named after the program's
-pid and start time, so that the next one can tell a dead program's groups and remove
-them. Nothing outside a group of that name is ever changed, except that version 2 needs
-its controllers switched on in the parent.
+One group for the program, held as `claims` says, so that the next one can tell a dead
+program's groups and remove them; below it one per job. Nothing outside the program's own
+group is ever changed, except that version 2 needs its controllers switched on in the parent.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-NAME = "thane-isolation"
+from thane.isolation import claims
+
 NEEDED = ("memory", "pids", "cpu")
 _PERIOD_US = 100_000
 # The jail's first process lives in the group too.
@@ -242,7 +242,7 @@ def _switch_on(parent: Path, *, may_move: bool) -> None:
             raise
         # A group with processes of its own cannot have controlled children: a delegated
         # group's processes move into a leaf first.
-        leaf = parent / f"{NAME}-host"
+        leaf = parent / f"{claims.NAME}-host"
         leaf.mkdir(exist_ok=True)
         for pid in _read(parent / "cgroup.procs").split():
             (leaf / "cgroup.procs").write_text(pid)
@@ -258,7 +258,7 @@ def _try_v2(unified: Path, own: str, name: str, *, as_root: bool) -> Groups | st
             return f"{parent} offers no controller {', '.join(lacking)}"
         _switch_on(parent, may_move=not as_root)
         folder = parent / name
-        folder.mkdir()
+        claims.make(str(folder))
         _switch_on(folder, may_move=False)
     except OSError as error:
         return f"{parent} is not delegated to this user ({error.strerror})"
@@ -273,14 +273,14 @@ def _try_v1(mounts: dict[str, Path], own: dict[str, str], name: str) -> Groups |
     folders = {key: _below(mounts[key], own.get(key, "/")) / name for key in wanted}
     try:
         for folder in set(folders.values()):
-            folder.mkdir()
+            claims.make(str(folder))
     except OSError as error:
         return f"cgroup version 1 cannot be written ({error.strerror})"
     return GroupsV1(folders)
 
 
 def find(name: str, *, as_root: bool, proc: Path = Path("/proc")) -> Groups | str:
-    """The program's own group, made; or why there is none. `name` comes from `program_name`."""
+    """The program's own group, made; or why there is none. `name` is `claims.name_of_this_program()`."""
     unified, controllers = _mounts(proc)
     own = _own_paths(proc)
     reasons: list[str] = []
@@ -297,28 +297,7 @@ def find(name: str, *, as_root: bool, proc: Path = Path("/proc")) -> Groups | st
     return "; ".join(reasons) or "no cgroup file system is mounted"
 
 
-# -- names and remains -----------------------------------------------------------------
-
-
-def start_time(pid: int) -> str | None:
-    """The process's start in clock ticks: with the pid it names a process for good. None if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return stat.rpartition(")")[2].split()[19]
-
-
-def program_name(pid: int) -> str:
-    return f"{NAME}-{pid}-{start_time(pid)}"
-
-
-def is_stale(name: str) -> bool:
-    """Whether `name` is a program's group or folder and that program is dead."""
-    parts = name.removeprefix(NAME + "-").split("-")
-    if not name.startswith(NAME + "-") or len(parts) < 2 or not parts[0].isdigit():
-        return False
-    return start_time(int(parts[0])) != parts[1]
+# -- remains ---------------------------------------------------------------------------
 
 
 def clear(folder: str) -> bool:
@@ -351,11 +330,8 @@ async def remove_soon(group: Group) -> None:
         pause = min(0.1, pause * 2)
 
 
-def stale_folders(groups: Groups) -> list[str]:
-    """Groups that dead programs have left beside ours."""
-    found: list[str] = []
+def clear_left_over(groups: Groups) -> None:
+    """Remove the groups that dead programs have left beside ours."""
     for own in groups.folders:
-        for entry in os.scandir(os.path.dirname(own)):
-            if entry.is_dir(follow_symlinks=False) and is_stale(entry.name):
-                found.append(entry.path)
-    return found
+        for folder in claims.left_over(os.path.dirname(own)):
+            clear(folder)

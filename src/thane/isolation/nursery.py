@@ -11,6 +11,7 @@ import asyncio
 import errno
 import marshal
 import os
+import select
 import socket
 import sys
 from collections import deque
@@ -40,6 +41,10 @@ class Ready:
     group: Group | None
     launched: Launched
     plan: socket.socket
+
+    def lives(self) -> bool:
+        """Whether its first process has not ended."""
+        return not select.select([self.launched.pidfd], [], [], 0)[0]
 
     def complaint(self) -> str:
         """What those who made it have written where only complaints go."""
@@ -126,10 +131,13 @@ class Nursery:
 
     async def take(self, tier: str) -> Ready:
         """A jail for one job: from stock, or made now. Raises Refused when none can be made."""
-        if tier == self._tier and self._ready:
+        while tier == self._tier and self._ready:
             jail = self._ready.popleft()
             self._refill()
-            return jail
+            if jail.lives():
+                return jail
+            # Jails are the first to go when the host runs out of memory.
+            await self.close(jail)
         return await self._make(tier)
 
     def _refill(self) -> None:
