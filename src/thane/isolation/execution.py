@@ -8,6 +8,7 @@ from what the program printed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -124,7 +125,10 @@ class Execution:
         request = self._request
         Path(place.code, launch.source_name(request)).write_bytes(request.code)
         inputs: dict[str, collection.Fingerprint] = {}
+        total = sum(len(content) for _, content in request.files)
         try:
+            if total > request.limits.disk_bytes:  # without a mount of its own nothing else would refuse
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             for name, content in request.files:
                 path = Path(place.workspace, name)
                 self._make_folders(place.workspace, path)
@@ -132,7 +136,6 @@ class Execution:
                 self._give(path)
                 inputs[name] = collection.fingerprint(str(path))
         except OSError as error:
-            total = sum(len(content) for _, content in request.files)
             message = f"the input files ({total} bytes) do not fit the workspace: {error.strerror}"
             raise Refused("invalid", message, "Send less, rename the file, or raise --disk.") from error
         return inputs
