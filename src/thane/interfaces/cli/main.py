@@ -11,6 +11,7 @@ import click
 from thane.interfaces.cli.launcher import Launcher
 
 COMMANDS = {
+    "demo": ("thane.interfaces.cli.demo", "See an agent's run, from code to proof, in a few seconds."),
     "run": ("thane.interfaces.cli.run", "Run a program in a sandbox and record it."),
     "serve": ("thane.interfaces.cli.serve", "Serve the HTTP API."),
     "keys": ("thane.interfaces.cli.keys", "Make, list and revoke API keys."),

@@ -57,7 +57,7 @@ def timeline(
     if not rows:
         note("nothing has happened here yet; try: thane run -c 'print(1)'")
         return
-    table([_cells(row) for row in rows], COLUMNS)
+    table([cells(row) for row in rows], COLUMNS)
 
 
 async def _follow(
@@ -72,7 +72,7 @@ async def _follow(
             if as_json:
                 click.echo(msgspec.json.encode(row).decode())
             else:
-                show_lines(shape, [_cells(row)], head=False)
+                show_lines(shape, [cells(row)], head=False)
 
 
 COLUMNS = (
@@ -88,7 +88,8 @@ COLUMNS = (
 _USUAL = (100_000, "2026-01-01 00:00:00.000", "outcome", "sandboxes.terminate", "completed", *2 * ("x" * 36,))
 
 
-def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+def cells(row: dict[str, Any]) -> tuple[object, ...]:
+    """An entry as a row of `COLUMNS`."""
     return (
         row["index"],
         row["time"][:23],
