@@ -18,7 +18,7 @@ from thane.bootstrap.joining import JoiningCaller, visitors_served
 from thane.bootstrap.place import data_folder, refuse_impossible
 from thane.bootstrap.reading import StoreReader
 from thane.bootstrap.system import System
-from thane.interfaces.cli.launcher import Ledger, Ready
+from thane.interfaces.cli.launcher import Copy, Ledger, Ready
 from thane.interfaces.http.door import Behind, Door
 from thane.interfaces.local import Caller, InProcess, UnixSocket
 from thane.kernel.errors import FolderInUse, NotFound
@@ -114,6 +114,11 @@ class ProgramLauncher:
             yield reader
         finally:
             await reader.close()
+
+    async def copied(self, data: Path, loaded: Loaded, into: Path) -> Copy:
+        from thane.bootstrap.touching import TouchedCopy
+
+        return await TouchedCopy.of(data_folder(data, loaded.settings), into)
 
     async def serving(self, data: Path, loaded: Loaded) -> AsyncIterator[Ready]:
         from thane.interfaces.http.server import HttpServer

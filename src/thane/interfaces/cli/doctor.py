@@ -10,6 +10,7 @@ import click
 
 from thane.interfaces.cli.main import data_option, launcher_of
 from thane.interfaces.cli.output import note, print_json, table
+from thane.interfaces.cli.tables import Column
 
 LOW_DISK_BYTES = 1 << 30
 
@@ -43,7 +44,7 @@ def doctor(ctx: click.Context, as_json: bool, data: str | None, config: str | No
             )
             for r in ladder
         ]
-        table(rows, ("TIER", "HERE", "WHY"))
+        table(rows, (Column("TIER"), Column("HERE"), Column("WHY", "wrap")))
         if not good:
             note(
                 f"code cannot be run here: `isolation.minimum_tier` is {wanted} and nothing that strong works"

@@ -244,7 +244,8 @@ class ExecutionsService:
         if verdict.usage.wall_us:
             end = Sample(at_us=verdict.usage.wall_us, usage=verdict.usage, memory_bytes=0)
             await progress(Metric.of(samples, end, last, intent.limits, self._clock))
-        files = await self._collect(intent.id, verdict)
+        # What was refused has no workspace, and the program that would say so may not even be there.
+        files = await self._collect(intent.id, verdict) if refused is None else ()
         return Done(
             verdict=verdict,
             stdout=b"".join(streams["stdout"]),
