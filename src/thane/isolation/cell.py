@@ -14,7 +14,6 @@ import re
 import signal
 import socket
 import time
-from pathlib import Path
 from typing import Any
 
 from thane.isolation import accounting, collection, deposit, launch, tiers
@@ -92,18 +91,11 @@ class Cell:
 
     def _kill(self) -> None:
         """Its process and those of its process group; what left the group ends with the sandbox."""
-        process = self._process
-        if process is None or self._over.is_set() or process.ended.is_set():
-            return
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return  # it has ended; the agent will say so
+        if self._process is not None and not self._over.is_set():
+            self._process.kill_group()
 
     def _fill(self) -> dict[str, collection.Fingerprint]:
         jail, inputs = self._sandbox.jail, {}
-        if self._request.language != "python":
-            Path(jail.place.code, launch.source_name(self._request)).write_bytes(self._request.code)
         try:
             for name, content in self._request.files:
                 inputs[name] = deposit.put(jail.place.workspace, name, content, self._sandbox.owner)

@@ -187,15 +187,16 @@ class Execution:
             reason = remains.complaints or "it gave no reason"
             raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
         report = accounting.parse_report(remains.report)
+        usage = monitor.finish(report, remains.consumed_us)
         ended = Ended(
-            cause=self.cause,
+            cause=self.cause or monitor.overrun,  # it may have ended before we looked
             report=report,
             wait_status=remains.wait_status,
             oom_kills=self._group.oom_kills() if self._group is not None else 0,
             stdout_truncated=remains.stdout_truncated,
             stderr_truncated=remains.stderr_truncated,
         )
-        return ended, monitor.finish(report, remains.consumed_us)
+        return ended, usage
 
     def _start(self, place: Place) -> launch.Launched:
         if self._ready is None:

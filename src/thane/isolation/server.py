@@ -197,7 +197,9 @@ class Connection:
             except OSError as error:
                 raise Refused("refused", f"{name} cannot be taken out: {error}") from error
             try:
-                while data := os.read(descriptor, _FILE_PIECE):
+                left = finished.disk_bytes  # in a living sandbox it may grow while it is read
+                while left > 0 and (data := os.read(descriptor, min(left, _FILE_PIECE))):
+                    left -= len(data)
                     self._send({"t": "file", "id": stream, "name": name, "end": False}, data)
                     await self._writer.drain()
             finally:
