@@ -31,6 +31,7 @@ Fingerprint = tuple[int, int, int]  # inode, size, time of change
 class Found:
     files: list[tuple[str, int]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    left_out: int = 0  # files, and refusals, beyond the most that are listed
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -80,12 +81,12 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
                 if unchanged.get(path) == (status.st_ino, status.st_size, status.st_mtime_ns):
                     continue
                 reason = _refusal(path, status, min(limit, limit - total))
-                if reason is None and len(found.files) >= MAX_FILES:
-                    reason = f"more than {MAX_FILES} files; put them into an archive"
-                if reason is None:
+                if len(found.files if reason is None else found.refused) >= MAX_FILES:
+                    found.left_out += 1
+                elif reason is None:
                     total += status.st_size
                     found.files.append((path, status.st_size))
-                elif len(found.refused) < MAX_FILES:
+                else:
                     found.refused.append((_shown(path), reason))
     finally:
         os.close(root)
