@@ -37,34 +37,29 @@ class Found:
     refused: list[tuple[str, str]] = field(default_factory=list)
     names: int = 0  # bytes of JSON of the files' names
     refusals: int = 0
-    untold: int = 0  # refusals that had no room
+    left_out: int = 0  # files, and refusals, that had no room in these lists
 
     def refuse(self, path: str, reason: str) -> None:
         entry = (_shown(path), reason)
         size = len(json.dumps(entry))
         if self.refusals + size > _MOST_REFUSALS:
-            self.untold += 1
+            self.left_out += 1
             return
         self.refusals += size
         self.refused.append(entry)
 
     def keep(self, path: str, size: int) -> None:
         """Take a file, if there is room for it."""
-        room = _MOST_NAMES - self.names - len(json.dumps(path))
-        if len(self.files) >= MAX_FILES:
-            self.refuse(path, f"more than {MAX_FILES} files; put them into an archive")
-        elif room < 0:
-            self.refuse(path, "the files' names are too long together; put them into an archive")
+        names = self.names + len(json.dumps(path))
+        if len(self.files) >= MAX_FILES or names > _MOST_NAMES:
+            self.left_out += 1
         else:
-            self.names = _MOST_NAMES - room
+            self.names = names
             self.files.append((path, size))
 
-    def close(self) -> None:
-        """Sort by name, and say of how many refusals nothing was said."""
+    def sort(self) -> None:
         self.files.sort()
         self.refused.sort()
-        if self.untold:
-            self.refused.append(("", f"{self.untold} more were refused"))
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -122,7 +117,7 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
                     found.refuse(path, reason)
     finally:
         os.close(root)
-    found.close()
+    found.sort()
     return found
 
 
