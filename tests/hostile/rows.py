@@ -26,7 +26,7 @@ STOPPED = 3  # exit code of a program that could not do what it wanted
 _CALLS = {
     "acct": (163, 89), "add_key": (248, 217), "adjtimex": (159, 171), "bpf": (321, 280),
     "capset": (126, 91), "clock_settime": (227, 112), "clone": (56, 220), "clone3": (435, 435),
-    "fanotify_init": (300, 262), "finit_module": (313, 273), "fsopen": (430, 430),
+    "fanotify_init": (300, 262), "fchmodat2": (452, 452), "finit_module": (313, 273), "fsopen": (430, 430),
     "get_robust_list": (274, 100), "init_module": (175, 105), "inotify_add_watch": (254, 27),
     "inotify_init1": (294, 26), "io_uring_setup": (425, 425), "ioprio_set": (251, 30),
     "kcmp": (312, 272), "kexec_load": (246, 104), "keyctl": (250, 219), "memfd_secret": (447, 447),

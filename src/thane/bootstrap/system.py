@@ -20,7 +20,8 @@ from thane import __version__
 from thane.adapters.disk import DataFolder
 from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
-from thane.bootstrap.monitoring import health, metrics
+from thane.bootstrap.edge import make_app
+from thane.bootstrap.monitoring import health
 from thane.bootstrap.place import open_keys
 from thane.bootstrap.upkeep import upkeep
 from thane.bootstrap.values import (
@@ -29,7 +30,6 @@ from thane.bootstrap.values import (
     access_kept_since,
     bounds,
     identity_cache,
-    networks,
     prices,
     signer_jobs,
 )
@@ -56,7 +56,6 @@ from thane.domains.sandboxes import (
 from thane.domains.sandboxes import module as sandboxes_module
 from thane.domains.system import Server, SystemService
 from thane.domains.system import module as system_module
-from thane.interfaces.http.app import HttpApp
 from thane.kernel.clock import Clock, SystemClock, from_us
 from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.feed import Feed
@@ -215,7 +214,7 @@ class System:
             budgets=NoBudgets(),
             bounds=limits,
             artifacts=Artifacts(self.folder.artifacts),
-            slots=Slots(self._slots()),
+            slots=Slots(self._slots(), self.settings.isolation.max_queue),
             minimum_tier=Tier(self.settings.isolation.minimum_tier),
             clock=self.clock,
             ids=self.ids,
@@ -264,15 +263,8 @@ class System:
             is_dead=lambda server_id: server_id != self.server_id,
         )
         self.jobs = self._jobs()
-        self.app = HttpApp(
-            self.pipeline,
-            max_body_bytes=self.settings.http.max_body_bytes,
-            proxies=networks(self.settings),
-            health=health(self.engine, self.isolation),
-            metrics=(lambda: metrics(self.telemetry)) if self.settings.monitoring.metrics_enabled else None,
-            metrics_path=self.settings.monitoring.prometheus_endpoint,
-            counted=self.telemetry.http_request,
-        )
+        parts = health(self.engine, self.isolation)
+        self.app = make_app(self.pipeline, self.settings, self.telemetry, parts)
 
     def _jobs(self) -> JobRunner:
         """Everything that happens beside requests."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +11,6 @@ import msgspec
 
 from thane.domains.billing import Prices
 from thane.domains.sandboxes import Bounds, ResourceLimits, host_bounds
-from thane.interfaces.http.request import Networks
 from thane.kernel.clock import MICROSECOND, Clock
 from thane.kernel.jobs import LedgerSigner, Periodic
 from thane.kernel.settings_schema import Settings
@@ -71,11 +69,6 @@ def bounds(settings: Settings) -> Bounds:
             max_execution_time_sec=isolation.max_timeout_secs,
         ),
     )
-
-
-def networks(settings: Settings) -> Networks:
-    """The proxies whose word about the client's address is taken; the settings' check has read them once."""
-    return tuple(ipaddress.ip_network(text, strict=False) for text in settings.http.trusted_proxies)
 
 
 def signer_jobs(signer: LedgerSigner, settings: Settings) -> list[Periodic]:

@@ -129,6 +129,31 @@ PROCESSES_OF_OTHERS = (
         "system('pidfd_send_signal', system('pidfd_open', H['pid'], 0), 9, None, 0)\nfound(True)",
     ),
     _process(
+        "signal-by-ownership",
+        "have the kernel signal another process by making it the owner of a pipe",
+        """
+import fcntl
+reading, writing = os.pipe()
+fcntl.fcntl(reading, 10, 9); call("fcntl", reading, 8, H["pid"])
+fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+os.write(writing, b"x"); found(True)
+""",
+        bare=Shown("touches"),
+    ),
+    _process(
+        "write-memory-by-a-file",
+        "write into the memory of another process by its file in /proc",
+        """
+lines = open(f"/proc/{H['pid']}/maps").read().splitlines()
+place = next(int(line.split("-")[0], 16) for line in lines if " rw-p " in line)
+memory = os.open(f"/proc/{H['pid']}/mem", os.O_RDWR)
+os.lseek(memory, place, 0); os.write(memory, os.read(memory, 1))
+found(True)
+""",
+        _HIDDEN,
+        bare=Shown(may_lack=("EACCES",)),
+    ),
+    _process(
         "take-a-descriptor",
         "take a descriptor out of another process",
         "system('pidfd_getfd', system('pidfd_open', H['pid'], 0), 0, 0)\nfound(True)",

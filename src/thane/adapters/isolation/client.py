@@ -20,12 +20,16 @@ from thane.adapters.isolation.landing import Landing
 from thane.kernel.errors import Gone, Invalid, IsolationUnavailable, NotFound, ThaneError
 from thane.kernel.ports.isolation import (
     Context,
+    ContextLost,
     Enforcement,
+    Home,
     Job,
+    Listing,
     Outcome,
     OutputChunk,
     ProducedFile,
     Progress,
+    SandboxLost,
     TierReport,
     Usage,
     Verdict,
@@ -123,10 +127,10 @@ class IsolationClient:
         async with connection.stream(header, body) as stream:
             yield stream
 
-    async def _ask(self, header: Header) -> Header:
+    async def _ask(self, header: Header, body: bytes = b"") -> Header:
         """One request with one answer."""
         try:
-            async with self._request(header) as stream:
+            async with self._request(header, body) as stream:
                 answer, _ = await stream.next()
         except ConnectionLost as error:
             raise IsolationUnavailable(f"{error}; its log says: {self._log_end()}") from error
@@ -209,6 +213,35 @@ class IsolationClient:
     async def close_sandbox(self, sandbox_id: str) -> None:
         await self._ask({"t": "sandbox.close", "sandbox_id": sandbox_id})
 
+    async def raise_memory(self, job_id: str, memory_bytes: int) -> bool:
+        asked = {"t": "memory.raise", "job_id": job_id, "memory_bytes": memory_bytes}
+        return bool((await self._ask(asked))["raised"])
+
+    async def write_file(self, home: Home, name: str, content: bytes) -> str:
+        return str((await self._ask(frames.write_frame(home, name), content))["jail"])
+
+    async def read_file(self, sandbox_id: str, jail: str, name: str) -> bytes:
+        parts: list[bytes] = []
+        asked = {"t": "file.read", "sandbox_id": sandbox_id, "jail": jail, "name": name}
+        try:
+            async with self._request(asked) as stream:
+                while True:
+                    answer, data = await stream.next()
+                    if answer["t"] == "error":
+                        _raise(answer)
+                    parts.append(data)
+                    if answer["end"]:
+                        return b"".join(parts)
+        except ConnectionLost as error:
+            raise SandboxLost(f"the files of {sandbox_id} went with the isolation program") from error
+
+    async def list_files(self, sandbox_id: str, jail: str, folder: str = "") -> Listing:
+        asked = {"t": "file.list", "sandbox_id": sandbox_id, "jail": jail, "folder": folder}
+        return frames.listing((await self._ask(asked))["listing"])
+
+    async def remove_file(self, sandbox_id: str, jail: str, name: str) -> None:
+        await self._ask({"t": "file.remove", "sandbox_id": sandbox_id, "jail": jail, "name": name})
+
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
@@ -241,6 +274,8 @@ _ERRORS: dict[str, type[ThaneError]] = {
     "invalid": Invalid,
     "not_found": NotFound,
     "refused": Invalid,
+    "sandbox_lost": SandboxLost,
+    "context_lost": ContextLost,
     "isolation_unavailable": IsolationUnavailable,
     "jail_failed": IsolationUnavailable,
 }
