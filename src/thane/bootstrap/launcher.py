@@ -26,6 +26,7 @@ from thane.kernel.errors import FolderInUse, NotFound
 from thane.kernel.logs import Scrubber, configure
 from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.isolation import TierReport
+from thane.kernel.ports.machine import Examination
 from thane.kernel.settings import Loaded, find_config, load
 from thane.kernel.settings_effect import idle
 
@@ -153,7 +154,13 @@ class ProgramLauncher:
         with TemporaryDirectory() as scratch:
             return System.unopened(load(None, {}).settings, DataFolder(Path(scratch))).operations
 
+    async def examine(self, data: Path, config: str | None) -> Examination:
+        from thane.bootstrap.examine import examine
+
+        return await examine(data, config, self.ladder)
+
     async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
+        """The isolation tiers of this machine, probed."""
         if await asyncio.to_thread(data.exists):
             return await System.probe(loaded.settings, data_folder(data, loaded.settings))
         # Looking at the machine leaves nothing behind.

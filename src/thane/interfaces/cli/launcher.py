@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     # `thane --help` must not wait for what only types name.
     from thane.interfaces.local import Caller
     from thane.kernel.operations.registry import Operations
-    from thane.kernel.ports.isolation import TierReport
+    from thane.kernel.ports.machine import Examination
     from thane.kernel.settings import Loaded
 
 
@@ -109,5 +109,5 @@ class Launcher(Protocol):
     def operations(self) -> Operations:
         """The registry, without a store."""
 
-    async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
-        """The isolation tiers of this machine, probed."""
+    async def examine(self, data: Path, config: str | None) -> Examination:
+        """Look at this machine, its settings and a data folder; what is wrong is a finding."""

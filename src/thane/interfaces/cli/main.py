@@ -52,11 +52,16 @@ def cli(ctx: click.Context) -> None:
         ctx.color = False
 
 
+def config_option(command: Any) -> Any:
+    """The option of commands that read settings."""
+    return click.option("--config", "config", type=click.Path(), help="Settings file, or a name in config/.")(
+        command
+    )
+
+
 def data_option(command: Any) -> Any:
-    """The options that every command has."""
-    command = click.option(
-        "--config", "config", type=click.Path(), help="Settings file, or a name in config/."
-    )(command)
+    """The options of commands that use a data folder."""
+    command = config_option(command)
     return click.option(
         "--data",
         "data",

@@ -12,13 +12,14 @@ import click
 
 from thane.interfaces.cli.demo.narrator import Narrator
 from thane.interfaces.cli.demo.story import Story
-from thane.interfaces.cli.main import data_option, launcher_of
+from thane.interfaces.cli.main import config_option, launcher_of
 from thane.interfaces.cli.output import print_json
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: every step with what it found.")
-@data_option
+@click.option("--data", metavar="DIR", type=click.Path(), help="Play in this folder, and keep it.")
+@config_option
 @click.pass_context
 def demo(ctx: click.Context, as_json: bool, data: str | None, config: str | None) -> None:
     """Play an agent's run on real parts: code, a failure, too much memory, an attempt at the server's keys.

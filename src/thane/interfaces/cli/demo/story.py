@@ -114,7 +114,7 @@ class Story:
         good = {
             "works": f"{ended}, in tier {(result['isolation'] or {}).get('tier')}, {place}",
             "fails": f"{ended}; a failure is a result like any other, {place}",
-            "greedy": f"{ended}: stopped at its 64 MiB, the machine did not notice, {place}",
+            "greedy": f"{ended}: stopped for its 64 MiB, the machine did not notice, {place}",
             "steals": f"{ended}: it saw no key, {place}",
         }[program.name]
         told = f"the program's answer holds {', '.join(leaked)}" if leaked else f"{ended}; see `thane doctor`"
