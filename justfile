@@ -51,3 +51,11 @@ crash crashes="200":
 # everything that must hold on each registered store engine
 all-engines:
     uv run pytest -m every_engine
+
+# schemathesis against a running server, with so many examples per operation
+schemathesis examples="200":
+    uv run --group contract pytest tests/contract --examples {{ examples }}
+
+# commit to client with a thousand watchers that want the same event, beside busy writers
+live *options:
+    uv run python benchmarks/live.py {{ options }}
