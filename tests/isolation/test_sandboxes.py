@@ -184,13 +184,18 @@ async def test_too_much_memory_is_told(sandbox: Sandbox) -> None:
 
 async def test_what_it_forges_and_leaves_open_hurts_nobody(sandbox: Sandbox) -> None:
     """The context's channel is in reach of its code; the agent's is not."""
-    code = """
-import os
+    forging = """
+import os, time
 for number in range(3, 64):
     try: os.write(number, b"done 99 0")
     except OSError: pass
-    try: os.write(number, bytes(70000))
-    except OSError: pass
+time.sleep(600)
+"""
+    forged = await sandbox.run(forging)
+    assert forged.verdict.outcome == Outcome.FAILED, forged
+    assert "spoke out of turn" in forged.verdict.message
+    code = """
+import os
 for name in ("environ", "mem", "maps"):
     try: print(open(f"/proc/1/{name}", "rb").read(1))
     except OSError: pass
