@@ -15,6 +15,7 @@ import pytest
 from tests.isolation.jailing import (
     MB,
     Run,
+    is_alive,
     job,
     new_id,
     processes_with,
@@ -275,9 +276,11 @@ async def test_a_server_that_does_not_come_back_loses_them(folder: Path, walled:
     # Popen returns when the old program is gone, a moment before the new one has its command line.
     wait_until(lambda: bool(processes_with(marker)), "its process runs")
     pid = program_pid(folder / "i.sock")
+    assert remains_of(pid) != [], "the program has a folder while it lives"
     await client.close()
     wait_until(lambda: not processes_with(marker), "its processes are gone")
     wait_until(lambda: not remains_of(pid), "and the program, as nobody else is there")
+    wait_until(lambda: not is_alive(pid), "it has ended")
 
 
 async def test_a_one_shot_job_beside_it_has_a_jail_of_its_own(sandbox: Sandbox) -> None:
