@@ -48,6 +48,10 @@ sdk:
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}
 
+# all hostile programs on all tiers, as root and as a user (needs root), and their figures into the docs
+hostile *arguments:
+    bash tests/hostile/all.sh {{ arguments }}
+
 # everything that must hold on each registered store engine
 all-engines:
     uv run pytest -m every_engine
