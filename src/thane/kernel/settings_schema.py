@@ -114,6 +114,10 @@ class Http(Section, frozen=True, kw_only=True):
     host: Annotated[str, doc("Address to listen on.", min_length=1)] = "127.0.0.1"
     port: Annotated[int, doc("Port to listen on; 0 lets the system choose.", ge=0, le=65_535)] = 8090
     max_body_bytes: Annotated[int, doc("Longest request body, in bytes.", ge=1024)] = MIB
+    max_file_bytes: Annotated[
+        int,
+        doc("Longest file that is put into a sandbox as a body of its own, in bytes.", ge=1024, le=1 << 29),
+    ] = 64 * MIB
     drain_timeout_secs: Annotated[int, doc("Seconds that open requests may still take at a stop.", ge=0)] = 20
     trusted_proxies: Annotated[
         Words, doc("Addresses or networks (CIDR) whose X-Forwarded-For is believed.")
@@ -164,6 +168,23 @@ class Isolation(Section, frozen=True, kw_only=True):
         doc("Weakest isolation under which code may run; `thane doctor` shows what there is."),
     ] = "T1"
     slots: Annotated[int, doc("Executions at one time; 0 means one for each core.", ge=0, le=4096)] = 0
+    tenant_slots: Annotated[
+        int, doc("Executions of one tenant at one time; 0 means as many as there are slots.", ge=0, le=4096)
+    ] = 0
+    project_slots: Annotated[
+        int, doc("Executions of one project at one time; 0 means as many as there are slots.", ge=0, le=4096)
+    ] = 0
+    sample_ms: Annotated[
+        int, doc("Milliseconds between samples of what running code uses.", ge=50, le=3_600_000)
+    ] = 1000
+    alert_percent: Annotated[
+        int,
+        doc("Memory use, in per cent of its limit, above which a sandbox's alert goes off.", ge=1, le=100),
+    ] = 90
+    sandbox_idle_secs: Annotated[
+        int,
+        doc("Seconds that a sandbox keeps files and variables while nothing runs in it; 0: for ever.", ge=0),
+    ] = 3600
     memory_mb: Annotated[int, doc("Default memory of a sandbox, in MiB.", ge=16)] = 256
     cpu_cores: Annotated[Decimal, doc("Default CPU of a sandbox, in cores; may be a fraction.", gt=0)] = (
         Decimal(1)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from thane.interfaces.http.asgi import JSON, Disconnected, Headers, Receive, Scope, Send, respond
+from thane.interfaces.http.asgi import BYTES, JSON, Disconnected, Headers, Receive, Scope, Send, respond
 from thane.interfaces.http.health import Check, health_of
 from thane.interfaces.http.live import (
     ServerSentEvents,
@@ -26,7 +26,15 @@ from thane.interfaces.http.live import (
 from thane.interfaces.http.openapi import document
 from thane.interfaces.http.problem import CONTENT_TYPE, defect, problem_headers, problem_of
 from thane.interfaces.http.projection import project
-from thane.interfaces.http.request import Networks, Wanted, call_of, headers_of, matches_etag, request_id_of
+from thane.interfaces.http.request import (
+    Most,
+    Networks,
+    Wanted,
+    call_of,
+    headers_of,
+    matches_etag,
+    request_id_of,
+)
 from thane.interfaces.http.routing import Router, allowed
 from thane.interfaces.http.sse import EventQueue, stream
 from thane.kernel.errors import MethodNotAllowed, ThaneError
@@ -54,11 +62,12 @@ class HttpApp:
     `health` are checks by part, each raising when its part is down;
     `counted(method, status)` is told of every answer."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         pipeline: Pipeline,
         *,
         max_body_bytes: int = MIB,
+        max_file_bytes: int = 64 * MIB,
         proxies: Networks = (),
         health: Mapping[str, Check] | None = None,
         metrics: Callable[[], bytes] | None = None,
@@ -68,7 +77,8 @@ class HttpApp:
     ) -> None:
         self._pipeline = pipeline
         self._router = Router(pipeline.operations, BASE)
-        self._max_body = max_body_bytes
+        self._most = Most(max_body_bytes, max_file_bytes)
+        self._owners_most = Most(max(max_body_bytes, OWNERS_MOST), max(max_file_bytes, OWNERS_MOST))
         self._proxies = proxies
         self._health = health or {}
         self._metrics = metrics
@@ -146,7 +156,7 @@ class HttpApp:
             headers,
             receive,
             answer.request_id,
-            max_body=max(self._max_body, OWNERS_MOST) if scope.get(OWNER) else self._max_body,
+            most=self._owners_most if scope.get(OWNER) else self._most,
             proxies=self._proxies,
         )
         if scope.get(OWNER):
@@ -158,6 +168,9 @@ class HttpApp:
     ) -> None:
         made = answer.more
         body = reply.body
+        if call.operation.gives:
+            await answer.send(reply.status, body, kind=BYTES)
+            return
         if reply.version is not None:
             made.append((b"etag", b'"%d"' % reply.version))
             if call.operation.method == "GET" and matches_etag(headers.get(b"if-none-match"), reply.version):

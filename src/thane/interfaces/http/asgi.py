@@ -13,20 +13,25 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Final = b"application/json"
+BYTES: Final = b"application/octet-stream"
 
 
 class Disconnected(Exception):
     """The client went away before its request was read."""
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int) -> bytes:
-    """The whole body; TooLarge as soon as it is known to exceed `most`, without reading on."""
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int, is_file: str = "") -> bytes:
+    """The whole body; TooLarge as soon as it is known to exceed `most`, without reading on.
+
+    `is_file`: it is no JSON but a file's content, which has a limit of its own.
+    """
+    hint = "Send less, or raise `http.max_file_bytes` in the settings." if is_file else None
     length = headers.get(b"content-length")
     if length is not None:
         if not length.isdigit():
             raise Malformed("Content-Length is no number")
         if int(length) > most:
-            raise TooLarge(f"the body has {int(length)} bytes; at most {most} are taken")
+            raise TooLarge(f"the body has {int(length)} bytes; at most {most} are taken", hint=hint)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise Disconnected
@@ -42,7 +47,7 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int)
         parts.append(part)
         size += len(part)
     if size > most:
-        raise TooLarge(f"the body has more than {most} bytes")
+        raise TooLarge(f"the body has more than {most} bytes", hint=hint)
     return b"".join(parts)
 
 

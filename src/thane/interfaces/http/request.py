@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from thane.interfaces.http.asgi import JSON, Receive, Scope, read_body
@@ -40,6 +40,13 @@ Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 Wanted = dict[bytes, bytes]
 
 
+class Most(NamedTuple):
+    """The longest bodies that are read: of JSON, and of files."""
+
+    body: int
+    file: int
+
+
 def networks(words: Sequence[str]) -> Networks:
     """`http.trusted_proxies` as networks; SettingsError for a word that is none."""
     try:
@@ -73,15 +80,15 @@ async def call_of(
     receive: Receive,
     request_id: str,
     *,
-    max_body: int,
+    most: Most,
     proxies: Networks,
 ) -> tuple[Call, str | None]:
     """The call, and the `fields` that the answer is to show."""
     query, fields = _query(bound, scope["query_string"])
     body = b""
     if bound.has_body:
-        body = await read_body(headers, receive, max_body)
-        if body:
+        body = await read_body(headers, receive, most.file if bound.takes else most.body, bound.takes)
+        if body and not bound.takes:
             _check_type(headers.get(b"content-type", b""))
     last = _text(headers, b"last-event-id") if bound.streams else None
     if last is not None and all(name != "after" for name, _ in query):

@@ -35,7 +35,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
     `stdout` and `stderr` are None when only the chunks in the store know them. `started` is
     false if it ended while it waited for a slot. `refused` is the code of the error with which the
-    isolation program would not run it.
+    isolation program would not run it; `stopped` why Thane itself has ended it.
     """
 
     verdict: Verdict
@@ -44,6 +44,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     started: bool = True
     refused: str | None = None
+    stopped: str | None = None
 
     @property
     def status(self) -> str:
@@ -54,10 +55,13 @@ def status_of(verdict: Verdict) -> ExecutionStatus:
     return _STATUS.get(verdict.outcome, ExecutionStatus.FAILED)
 
 
-def error_of(verdict: Verdict, stderr: str, refused: str | None = None) -> ExecutionError | None:
+def error_of(done: Done, stderr: str) -> ExecutionError | None:
     """Why it did not complete; None if it did."""
-    if refused is not None:
-        return ExecutionError(error_type=refused, message=verdict.message)
+    verdict = done.verdict
+    if done.refused is not None:
+        return ExecutionError(error_type=done.refused, message=verdict.message)
+    if done.stopped is not None and verdict.outcome is Outcome.CANCELLED:
+        return ExecutionError(error_type="Stopped", message=done.stopped)
     if verdict.outcome is Outcome.COMPLETED:
         return None
     named = _ERROR_TYPES.get(verdict.outcome)
