@@ -37,6 +37,7 @@ from thane.domains.sandboxes.service.outcome import (
 )
 from thane.domains.sandboxes.service.progress import Metric, Output
 from thane.domains.sandboxes.service.running import Runner
+from thane.kernel.clock import from_us
 from thane.kernel.errors import Fault, IllegalState
 from thane.kernel.ports.budgets import Budgets
 from thane.kernel.ports.isolation import Isolation, Outcome
@@ -182,7 +183,7 @@ class ExecutionsService:
             execution,
             when=self.repository.unfinished(),
             status=status,
-            completed_at=unit.now,
+            completed_at=unit.now if done.ended_us is None else from_us(done.ended_us),
             duration_ms=duration_ms,
             output=ExecutionOutput(
                 stdout=stdout,

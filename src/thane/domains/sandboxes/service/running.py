@@ -194,6 +194,7 @@ class Runner:
             files=await self._collect(intent, verdict),
             refused=refused,
             stopped=stopped,
+            ended_us=self._clock.now_us(),
         )
 
     def _job(self, intent: Intent, given: Given) -> Job:
