@@ -9,7 +9,7 @@ from thane.domains.sandboxes.service.executions import CHUNKS_MOST
 from thane.domains.sandboxes.service.limits import LEAST_CPU, LEAST_MEMORY_MB
 from thane.interfaces.http.app import OWNERS_MOST
 from thane.interfaces.http.request import MAX_HEADER, MAX_QUERY_FIELDS
-from thane.interfaces.http.server import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES
+from thane.interfaces.http.server import MAX_MESSAGE_BYTES
 from thane.interfaces.http.sse import MOST_WAITING
 from thane.kernel import paging
 from thane.kernel.ledger.leaf import MAX_LEAF_BYTES
@@ -46,8 +46,9 @@ def _request() -> list[Row]:
     http, retention = Settings().http, Settings().retention
     return [
         ("body", _bytes(http.max_body_bytes), "http.max_body_bytes"),
+        ("file as a body", _bytes(http.max_file_bytes), "http.max_file_bytes"),
         ("body of a command on the same machine", _bytes(OWNERS_MOST), ""),
-        ("all headers", _bytes(MAX_HEADER_BYTES), ""),
+        ("line and headers", _bytes(http.max_header_bytes), "http.max_header_bytes"),
         ("one header that Thane reads", f"{MAX_HEADER} characters", ""),
         ("fields of a query", str(MAX_QUERY_FIELDS), ""),
         (
