@@ -9,7 +9,7 @@ from thane.domains.sandboxes.service.executions import CHUNKS_MOST
 from thane.domains.sandboxes.service.limits import LEAST_CPU, LEAST_MEMORY_MB
 from thane.interfaces.http.app import OWNERS_MOST
 from thane.interfaces.http.request import MAX_HEADER, MAX_QUERY_FIELDS
-from thane.interfaces.http.server import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES
+from thane.interfaces.http.server import MAX_MESSAGE_BYTES
 from thane.interfaces.http.sse import MOST_WAITING
 from thane.kernel import paging
 from thane.kernel.ledger.leaf import MAX_LEAF_BYTES
@@ -47,7 +47,10 @@ def _request() -> list[Row]:
     return [
         ("body", _bytes(http.max_body_bytes), "http.max_body_bytes"),
         ("body of a command on the same machine", _bytes(OWNERS_MOST), ""),
-        ("all headers", _bytes(MAX_HEADER_BYTES), ""),
+        ("head: request line and all headers", _bytes(http.max_header_bytes), "http.max_header_bytes"),
+        ("time until its head is there", f"{http.header_timeout_secs} s", "http.header_timeout_secs"),
+        ("time until its body is there", f"{http.body_timeout_secs} s", "http.body_timeout_secs"),
+        ("time to take the answer on", f"{http.send_timeout_secs} s", "http.send_timeout_secs"),
         ("one header that Thane reads", f"{MAX_HEADER} characters", ""),
         ("fields of a query", str(MAX_QUERY_FIELDS), ""),
         (
@@ -96,6 +99,16 @@ def _server() -> list[Row]:
     ours = Settings()
     return [
         ("programs at one time", _host(ours.isolation.slots, "", "one for each core"), "isolation.slots"),
+        ("programs that wait for their turn", str(ours.isolation.max_queue), "isolation.max_queue"),
+        ("connections", str(ours.http.max_connections), "http.max_connections"),
+        ("requests worked on, without executions", str(ours.http.max_requests), "http.max_requests"),
+        ("requests that wait for their turn", str(ours.http.max_queue), "http.max_queue"),
+        (
+            "bodies, and answers not taken",
+            _bytes(ours.http.max_buffered_bytes),
+            "http.max_buffered_bytes",
+        ),
+        ("an idle connection", f"{ours.http.idle_timeout_secs} s", "http.idle_timeout_secs"),
         ("open watches and other streams", str(MOST_OPEN), ""),
         ("events that wait for a slow reader", str(MOST_WAITING), ""),
         ("message that a WebSocket may send", _bytes(MAX_MESSAGE_BYTES), ""),
