@@ -181,7 +181,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="thane-live-") as folder:
         server = Server(Path(folder) / "data")
         try:
-            print(f"{options.watchers} watchers of the same {options.events} events, {options.rate:g} a second")
+            print(f"{options.watchers} watchers want the same {options.events} events, {options.rate:g}/s")
             for connections in sorted({0, options.busy}):
                 options.busy = connections
                 made = measure(server, options)

@@ -87,6 +87,7 @@ class Expect:
     files: tuple[str, ...] | None = None  # names that come out; None: not collected
     refused: tuple[tuple[str, str], ...] = ()  # name and a part of the reason
     check: Callable[[Verdict], bool] | None = None  # of figures in the verdict
+    job_refused: str = ""  # a pattern: the tier does not run such a job at all, and says why
     escapes: str = ""  # what the tier cannot stop, by design; then the program does reach its end
 
     def complaints(self, verdict: Verdict, stdout: bytes) -> list[str]:
@@ -154,6 +155,8 @@ class Program:
     sequel: str = ""  # run in the next jail; must print NOTHING or DENIED
     as_user: Expectations = field(default_factory=dict)  # where an ordinary user's jail differs
     raw: bool = False  # the source is all of it: no prelude
+    stateful: bool = False  # runs in a context of a stateful sandbox of its own, which is then closed
+    package: str = ""  # what `import evil` runs, with the prelude before it; the source imports it
 
     @property
     def crowds(self) -> bool:
@@ -168,6 +171,8 @@ class Program:
     def text(self, values: Mapping[str, object], source: str | None = None) -> str:
         """What is run: the same with and without a jail, but for the host it is told of."""
         body = self.source if source is None else source
+        if self.stateful:  # a context shows errors itself, and asks no hook
+            body = f"try: exec({body!r}, globals())\nexcept OSError as error: _hook(OSError, error, None)"
         return body if self.raw or self.language == "shell" else f"H = {dict(values)!r}\n{PRELUDE}\n{body}"
 
 
@@ -180,6 +185,12 @@ def everywhere(expect: Expect, **other: Expect) -> Expectations:
     for name, value in other.items():
         found[{"t2_minus": Tier.T2_MINUS, "t1": Tier.T1, "t3": Tier.T3, "t2": Tier.T2}[name]] = value
     return found
+
+
+def in_sandboxes(expect: Expect) -> Expectations:
+    """Of a stateful program: the tiers without stateful sandboxes refuse the job."""
+    none = Expect(Outcome.FAILED, job_refused="no stateful sandboxes")
+    return everywhere(expect, t1=none, t3=none)
 
 
 def stopped(word: str) -> Expect:

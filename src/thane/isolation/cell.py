@@ -173,9 +173,14 @@ class Cell:
             context.process.signal(signal.SIGKILL)
             return
         done = _DONE.fullmatch(said)
-        if done is not None and int(done[1]) == context.cells:
-            self._code = int(done[2]) & 0xFF
-            self._over.set()
+        if done is None or int(done[1]) != context.cells:
+            # Only the code itself says such things, and might never stop.
+            self._loop.remove_reader(context.channel.fileno())
+            self.cause = self.cause or "broken"
+            context.process.signal(signal.SIGKILL)
+            return
+        self._code = int(done[2]) & 0xFF
+        self._over.set()
 
     async def _until_over(self, usage: accounting.Usage) -> None:
         process = self._process

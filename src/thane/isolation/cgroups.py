@@ -25,6 +25,7 @@ _PERIOD_US = 100_000
 _OWN_PROCESSES = 1
 _PATIENCE = 5.0
 _TCP_LIMIT, _TCP_USAGE = "memory.kmem.tcp.limit_in_bytes", "memory.kmem.tcp.usage_in_bytes"
+_TCP_SHARE = 4
 _WHILE_MADE = 8  # processes, before the group has its limits
 
 
@@ -159,9 +160,9 @@ class GroupV1:
         else:
             plain.write_text(str(limits.memory_bytes))
             (memory / "memory.swappiness").write_text("0")
-        # Buffers of network sockets are counted by themselves here, and only once they have a limit.
+        # Buffers of network sockets come on top here, and are counted only once they have a limit.
         if (memory / _TCP_LIMIT).exists():
-            (memory / _TCP_LIMIT).write_text(str(limits.memory_bytes))
+            (memory / _TCP_LIMIT).write_text(str(limits.memory_bytes // _TCP_SHARE))
         (folders["pids"] / "pids.max").write_text(str(limits.processes + _OWN_PROCESSES))
         (folders["cpu"] / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
         (folders["cpu"] / "cpu.cfs_quota_us").write_text(str(limits.cpu_millicores * _PERIOD_US // 1000))

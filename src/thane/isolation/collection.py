@@ -12,10 +12,9 @@ import os
 import stat
 from dataclasses import dataclass, field
 
-from thane.isolation import libc
+from thane.isolation import opening
 from thane.isolation.request import MAX_FILES, check_name
 
-_RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 _MAX_DEPTH = 32
 # Bytes of JSON: all names, and all refusals, travel in the verdict's one header, which has a limit.
 _MOST_NAMES = _MOST_REFUSALS = 256 << 10
@@ -122,8 +121,7 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
 
 
 def _list(root: int, folder: str) -> list[tuple[str, os.stat_result]]:
-    name = os.fsencode(folder) or b"."
-    descriptor = libc.openat2(root, name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, _RESOLVE)
+    descriptor = opening.folder_beneath(root, os.fsencode(folder) or b".")
     try:
         with os.scandir(descriptor) as entries:
             return [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
@@ -135,7 +133,7 @@ def open_file(workspace: str, name: str, limit: int) -> int:
     """A descriptor to read one file that `scan` has listed. Raises OSError if it is not what it was."""
     root = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        descriptor = _open_to_read(root, os.fsencode(name))
+        descriptor = opening.file_beneath(root, os.fsencode(name))
     finally:
         os.close(root)
     reason = _refusal(name, os.fstat(descriptor), limit)
@@ -143,18 +141,3 @@ def open_file(workspace: str, name: str, limit: int) -> int:
         os.close(descriptor)
         raise OSError(f"{name}: {reason}")
     return descriptor
-
-
-def _open_to_read(root: int, name: bytes) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-    try:
-        return libc.openat2(root, name, flags, _RESOLVE)
-    except PermissionError:
-        # The program's user, who is ours, has taken the right to read it away: give it back.
-        held = libc.openat2(root, name, os.O_PATH | os.O_NOFOLLOW, _RESOLVE)
-        try:
-            if stat.S_ISREG(os.fstat(held).st_mode):
-                os.chmod(f"/proc/self/fd/{held}", stat.S_IRUSR | stat.S_IWUSR)
-        finally:
-            os.close(held)
-        return libc.openat2(root, name, flags, _RESOLVE)

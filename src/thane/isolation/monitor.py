@@ -21,7 +21,6 @@ _GROUP_PERIOD = 0.1
 _DISK_PERIOD = 0.25
 _CALM_PERIOD = 0.25
 _PROCESS_SLACK = 2
-_GROUP_SLACK = 1.1
 _GONE = (FileNotFoundError, ProcessLookupError)  # it has ended just now; the verdict follows
 
 Send = Callable[[dict[str, Any], bytes], None]
@@ -88,9 +87,6 @@ class Monitor:
             if self._group.oom_kills():
                 self._stop("memory")
             memory = self._group.memory_now()
-            # Version 1 counts sockets' buffers beside its limit; the kernel goes a little over it at times.
-            if memory > self._limits.memory_bytes * _GROUP_SLACK:
-                self._stop("memory")
         else:
             proc, pids = self._processes()
             # The user's own limit is only near where his other processes count too (tier T1).

@@ -18,7 +18,7 @@ from thane.isolation.watchdog import most_sockets
 class Ended:
     """The facts that a verdict is made of."""
 
-    # Why we ended it: timeout, cancelled, lost, memory, sockets, disk, entries, processes, hidden; or None.
+    # Why we ended it: timeout, cancelled, lost, memory, sockets, disk, entries, processes, hidden, broken.
     cause: str | None
     report: dict[str, int]  # the first process's report; empty if it was killed before it could
     wait_status: int  # of the process that we are the parent of
@@ -69,6 +69,10 @@ def _outcome_of_cause(cause: str, limits: Limits) -> tuple[str, str]:
             "failed",
             "ran a program that may not be looked at (one without the right to be read), which this"
             " tier of isolation cannot count; make it readable",
+        ),
+        "broken": (
+            "failed",
+            "its context spoke out of turn on the channel that is not the code's, and was ended",
         ),
         "timeout": ("timeout", f"ran longer than {limits.timeout_ms / 1000:g} s; raise --timeout"),
         "disk": ("failed", f"used more than {disk} of disk; raise --disk"),

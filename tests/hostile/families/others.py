@@ -279,6 +279,16 @@ def _neighbour(name: str, aim: str, source: str, expect: Expectations, **more: o
 
 _NO_NEIGHBOUR = NotShown("its victim is another jail; the canary is that jail's own check of itself")
 
+_MEET = """
+import socket
+for name, port in H["neighbours"]:
+    meeting = {make}; meeting.settimeout(2)
+    try: meeting.connect({address})
+    except OSError as error: refused = error; continue
+    found(True)
+raise refused
+"""
+
 NEIGHBOURS = (
     _neighbour(
         "workspaces-through-processes",
@@ -319,15 +329,14 @@ found(killed - (os.getppid() == 1 and False))
     _neighbour(
         "meet-at-an-abstract-socket",
         "reach another sandbox by an abstract socket",
-        "import socket\nmeeting = socket.socket(socket.AF_UNIX)\n"
-        "meeting.connect('\\0neighbour-' + H['neighbour'])\nfound(True)",
+        _MEET.format(make="socket.socket(socket.AF_UNIX)", address="'\\0' + name"),
         denied("ECONNREFUSED", t1="EPERM"),
         bare=_NO_NEIGHBOUR,
     ),
     _neighbour(
         "meet-at-a-port",
         "reach another sandbox by a port of the loopback",
-        "import socket\nsocket.create_connection(('127.0.0.1', H['neighbour_port']), 2)\nfound(True)",
+        _MEET.format(make="socket.socket()", address="('127.0.0.1', port)"),
         denied("ECONNREFUSED", t1="EPERM"),
         bare=_NO_NEIGHBOUR,
     ),
