@@ -17,7 +17,7 @@ from thane.adapters.disk import DataFolder
 from thane.adapters.sqlite import SqliteEngine
 from thane.bootstrap.edge import LEAST_CONNECTIONS, OTHER_FILES
 from thane.bootstrap.place import data_folder, refuse_impossible
-from thane.bootstrap.system import registry
+from thane.bootstrap.schemas import registry
 from thane.domains.sandboxes import host_bounds
 from thane.kernel.clock import SystemClock
 from thane.kernel.errors import SettingsError, ThaneError
