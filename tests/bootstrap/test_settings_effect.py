@@ -127,7 +127,7 @@ class TestWired:
     async def test_identities_are_looked_up_each_time_without_a_cache(self, tmp_path: Path) -> None:
         for number, (enabled, hits) in enumerate(((True, 2), (False, 0))):
             async with Home(tmp_path / f"data{number}", cache__enabled=enabled) as home:
-                key = (await home.system.call_as_owner("api_keys.create", CreateKey(name="k"))).value.key
+                key = (await home.system.owner.call("api_keys.create", CreateKey(name="k"))).value.key
                 for _ in range(3):
                     await home.system.accounts.identify(key)
                 rendered = metrics(home.system.telemetry).decode()

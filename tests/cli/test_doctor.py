@@ -84,7 +84,7 @@ def test_a_damaged_store_and_open_keys_are_told(tmp_path: Path) -> None:
 def test_a_low_limit_is_told(used: Path) -> None:
     given = [*PROGRAM, "doctor", "--json", "--data", str(used)]
     done = subprocess.run(
-        ["bash", "-c", 'ulimit -n 512; exec "$@"', "bash", *given],
+        ["bash", "-c", 'ulimit -n 2048; exec "$@"', "bash", *given],
         env=environment(**NO_PORT),
         capture_output=True,
         timeout=PATIENCE,

@@ -62,10 +62,10 @@ DESCRIBED = [
     (not_behind(1000.0, 1100.0), FAILURE),
     (of_disk(1000.0, 1000.5), OK),
     (of_disk(1000.0, 1060.0), WARNING),
-    (files(20_000, 20_000), OK),
-    (files(1024, 1 << 20), WARNING),
-    (files(1024, 1024), WARNING),
-    (files(1024, resource.RLIM_INFINITY), WARNING),
+    (files(20_000, 13_000, 1100), OK),
+    (files(4096, 13_000, 1100), WARNING),
+    (files(512, 13_000, 1100), FAILURE),
+    (files(resource.RLIM_INFINITY, 13_000, 1100), OK),
     (processes(resource.RLIM_INFINITY), OK),
     (processes(100), WARNING),
     (file_size(resource.RLIM_INFINITY), OK),
@@ -102,7 +102,7 @@ def test_this_machine_is_looked_at_and_nothing_is_left(tmp_path: Path) -> None:
     assert set(graded(disk(tmp_path))) == {"room", "inodes", "file system", "fsync"}
     assert set(graded(clock(tmp_path, ()))) == {"synchronised", "monotonic", "past", "disk's clock"}
     checks = {"open files", "processes", "file size", "memory", "control group"}
-    assert set(graded(limits(2, 256))) == checks
+    assert set(graded(limits(2, 256, (13_000, 1100)))) == checks
     assert graded(versions()) == dict.fromkeys(("Thane", "Python", "SQLite", "kernel"), OK)
     assert list(tmp_path.iterdir()) == []
 

@@ -48,7 +48,10 @@ def _request() -> list[Row]:
         ("body", _bytes(http.max_body_bytes), "http.max_body_bytes"),
         ("file as a body", _bytes(http.max_file_bytes), "http.max_file_bytes"),
         ("body of a command on the same machine", _bytes(OWNERS_MOST), ""),
-        ("line and headers", _bytes(http.max_header_bytes), "http.max_header_bytes"),
+        ("head: request line and all headers", _bytes(http.max_header_bytes), "http.max_header_bytes"),
+        ("time until its head is there", f"{http.header_timeout_secs} s", "http.header_timeout_secs"),
+        ("time until its body is there", f"{http.body_timeout_secs} s", "http.body_timeout_secs"),
+        ("time to take the answer on", f"{http.send_timeout_secs} s", "http.send_timeout_secs"),
         ("one header that Thane reads", f"{MAX_HEADER} characters", ""),
         ("fields of a query", str(MAX_QUERY_FIELDS), ""),
         (
@@ -97,6 +100,16 @@ def _server() -> list[Row]:
     ours = Settings()
     return [
         ("programs at one time", _host(ours.isolation.slots, "", "one for each core"), "isolation.slots"),
+        ("programs that wait for their turn", str(ours.isolation.max_queue), "isolation.max_queue"),
+        ("connections", str(ours.http.max_connections), "http.max_connections"),
+        ("requests worked on, without executions", str(ours.http.max_requests), "http.max_requests"),
+        ("requests that wait for their turn", str(ours.http.max_queue), "http.max_queue"),
+        (
+            "bodies, and answers not taken",
+            _bytes(ours.http.max_buffered_bytes),
+            "http.max_buffered_bytes",
+        ),
+        ("an idle connection", f"{ours.http.idle_timeout_secs} s", "http.idle_timeout_secs"),
         ("open watches and other streams", str(MOST_OPEN), ""),
         ("events that wait for a slow reader", str(MOST_WAITING), ""),
         ("message that a WebSocket may send", _bytes(MAX_MESSAGE_BYTES), ""),

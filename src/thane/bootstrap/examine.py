@@ -15,8 +15,9 @@ from typing import Final
 from thane.adapters import machine
 from thane.adapters.disk import DataFolder
 from thane.adapters.sqlite import SqliteEngine
+from thane.bootstrap.edge import LEAST_CONNECTIONS, OTHER_FILES
 from thane.bootstrap.place import data_folder, refuse_impossible
-from thane.bootstrap.system import registry
+from thane.bootstrap.schemas import registry
 from thane.domains.sandboxes import host_bounds
 from thane.kernel.clock import SystemClock
 from thane.kernel.errors import SettingsError, ThaneError
@@ -44,13 +45,14 @@ async def examine(data: Path, config: str | None, ladder: Ladder) -> Examination
     slots = loaded.settings.isolation.slots or host_bounds()[1]
     http = loaded.settings.http
     owner = _owner(folder)
+    open_files = (http.max_connections + OTHER_FILES, LEAST_CONNECTIONS + OTHER_FILES)
     findings += [
         *isolated,
         *await _engine(folder),
         *await asyncio.to_thread(machine.folder, folder),
         *await asyncio.to_thread(machine.disk, place),
         *await asyncio.to_thread(machine.clock, place, (folder.store, folder.keys / "signer-state")),
-        *machine.limits(slots, loaded.settings.isolation.memory_mb),
+        *machine.limits(slots, loaded.settings.isolation.memory_mb, open_files),
         await asyncio.to_thread(machine.port, http.host, http.port, owner),
         *machine.versions(),
     ]

@@ -143,7 +143,7 @@ class ProgramLauncher:
                 url=f"http{'' if tls is None else 's'}://{shown}:{port}",
                 data=folder.path,
                 tier=await system.best_tier(),
-                setup_link=await system.setup_link() if system.is_new else None,
+                setup_link=await system.owner.setup_link() if system.is_new else None,
                 seconds=time.monotonic() - started,
             )
             await stop.wait()

@@ -16,7 +16,7 @@ import msgspec
 
 from thane.adapters.disk import DataFolder
 from thane.adapters.sqlite import SqliteEngine
-from thane.bootstrap.system import CHECKS, registry
+from thane.bootstrap.schemas import CHECKS, registry
 from thane.bootstrap.values import access_kept_since
 from thane.domains.accounts import local_tenant
 from thane.domains.audit import AuditService

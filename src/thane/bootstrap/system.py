@@ -12,9 +12,6 @@ import socket
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from thane import __version__
 from thane.adapters.disk import DataFolder
@@ -22,8 +19,10 @@ from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
 from thane.bootstrap.edge import make_app
 from thane.bootstrap.monitoring import health
+from thane.bootstrap.owner import LocalOwner
 from thane.bootstrap.place import open_keys
 from thane.bootstrap.running import Running
+from thane.bootstrap.schemas import registry
 from thane.bootstrap.upkeep import upkeep
 from thane.bootstrap.values import (
     HOUR_US,
@@ -33,7 +32,7 @@ from thane.bootstrap.values import (
     prices,
     signer_jobs,
 )
-from thane.domains.accounts import AccountsService, CreateKey, CreateSetupLink, CreateTenant
+from thane.domains.accounts import AccountsService
 from thane.domains.accounts import module as accounts_module
 from thane.domains.audit import AuditService
 from thane.domains.audit import module as audit_module
@@ -46,23 +45,20 @@ from thane.domains.projects import module as projects_module
 from thane.domains.runs import RunsService
 from thane.domains.runs import module as runs_module
 from thane.domains.sandboxes import host_bounds
-from thane.domains.sandboxes import module as sandboxes_module
 from thane.domains.system import Server, SystemService
 from thane.domains.system import module as system_module
 from thane.kernel.clock import Clock, SystemClock, from_us
-from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.feed import Feed
 from thane.kernel.ids import IdFactory
 from thane.kernel.jobs import Holder, JobRunner, Leases, LedgerSigner, Periodic, Tools
 from thane.kernel.live.hub import Hub
 from thane.kernel.module import Module
-from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.pipeline import Pipeline, Ports
 from thane.kernel.operations.reconciler import Reconciler
 from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.isolation import TierReport
 from thane.kernel.ports.rules import AllOf
-from thane.kernel.records import Records, Registry, schema_of
+from thane.kernel.records import Records
 from thane.kernel.records.engine import Engine
 from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.prepare import Preparer
@@ -74,26 +70,6 @@ from thane.maintenance.migrate import migrate
 log = logging.getLogger(__name__)
 
 RECONCILE_SECONDS = 2.0
-ENTITIES = (
-    *system_module.ENTITIES,
-    *accounts_module.ENTITIES,
-    *projects_module.ENTITIES,
-    *billing_module.ENTITIES,
-    *runs_module.ENTITIES,
-    *sandboxes_module.ENTITIES,
-    *audit_module.ENTITIES,
-)
-
-# What `thane verify` checks beyond the kernel's own rules.
-CHECKS = (*billing_module.CHECKS,)
-
-
-def registry() -> Registry:
-    """The schemas of all modules."""
-    made = Registry()
-    for entity in ENTITIES:
-        made.add(schema_of(entity))
-    return made
 
 
 class System:
@@ -140,7 +116,7 @@ class System:
             # Before anything is written, steps of the schema too: a store that is behind is left as it is.
             await self.signer.check_store_against_state()
             await migrate(self.engine, self.registry, auto=self.settings.database.auto_migrate)
-            await self._first_use()
+            self.is_new = await self.owner.first_use()
             await self.system.register()
             # What a dead predecessor left open is closed before anything new begins.
             await self.reconciler.tick()
@@ -240,6 +216,7 @@ class System:
             idempotency_us=self.settings.retention.idempotency_hours * HOUR_US,
         )
         self.running.tell(self.pipeline.as_system)
+        self.owner = LocalOwner(self.folder, self.accounts, self.operations, self.pipeline, self.ids)
         self.reconciler = Reconciler(
             self.records,
             self.operations,
@@ -342,36 +319,3 @@ class System:
             return "none: run `thane doctor`"
         best = max(works, key=lambda r: r.tier.rank)
         return f"{best.tier.value} ({best.detail})"
-
-    async def setup_link(self) -> str:
-        """A fresh one-time link for the owner."""
-        reply = await self.call_as_owner("setup_links.create", CreateSetupLink())
-        return str(reply.value.path)
-
-    # -- first use --------------------------------------------------------------------------
-
-    async def _first_use(self) -> None:
-        """The reserved tenant, then a local tenant with its project, its owner and a key."""
-        tenants = {t.id for t in await self.accounts.repository.tenants()}
-        if SYSTEM_TENANT not in tenants:
-            await self.pipeline.as_system("tenants.create", SYSTEM_TENANT, CreateTenant(name="system"))
-        if not tenants - {SYSTEM_TENANT}:
-            self.is_new = True
-            local = self.ids.new("tnt")
-            await self.pipeline.as_system(
-                "tenants.create", local, CreateTenant(name="local", email="owner@localhost")
-            )
-        if not self.folder.local_key.exists():
-            reply = await self.call_as_owner("api_keys.create", CreateKey(name="local"))
-            self.folder.write_local_key(reply.value.key)
-
-    async def call_as_owner(self, name: str, request: Any) -> Reply:
-        """Run an operation as the local owner."""
-        bound = self.operations.get(name)
-        call = Call(
-            operation=bound,
-            request_id=self.ids.new("req"),
-            identified=await self.accounts.local_owner(),
-            body=msgspec.json.encode(request),
-        )
-        return await self.pipeline.call(call)

@@ -9,16 +9,19 @@ from typing import Final
 from thane.kernel.ports.machine import Finding, Grade
 
 AREA: Final = "limits"
-FILES: Final = 4096
 PROCESSES: Final = 1024
 MIB: Final = 1 << 20
 UNLIMITED: Final = "max"
 
 
-def limits(slots: int, memory_mb: int) -> list[Finding]:
-    """Look at what this process may use; `slots` programs of `memory_mb` MiB run at one time."""
+def limits(slots: int, memory_mb: int, open_files: tuple[int, int]) -> list[Finding]:
+    """Look at what this process may use.
+
+    `slots` programs of `memory_mb` MiB run at one time, and the server wants so many
+    `open_files`, and must have (the second) so many.
+    """
     group = group_of(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    made = [files(*resource.getrlimit(resource.RLIMIT_NOFILE))]
+    made = [files(resource.getrlimit(resource.RLIMIT_NOFILE)[1], *open_files)]
     made.append(processes(resource.getrlimit(resource.RLIMIT_NPROC)[0]))
     made.append(file_size(resource.getrlimit(resource.RLIMIT_FSIZE)[0]))
     made.append(memory(available(Path("/proc/meminfo")), slots, memory_mb))
@@ -26,14 +29,15 @@ def limits(slots: int, memory_mb: int) -> list[Finding]:
     return made
 
 
-def files(soft: int, hard: int) -> Finding:
-    """Open files: each connection is one."""
-    if _enough(soft, FILES):
-        return _finding("open files", Grade.OK, _number(soft))
-    detail = f"{soft}: so many connections and files at one time, and no more"
-    if _enough(hard, FILES):
-        return _finding("open files", Grade.WARNING, detail, f"ulimit -n {min(_finite(hard), 65_536)}")
-    return _finding("open files", Grade.WARNING, detail, "sudo prlimit --nofile=65536 --pid $$")
+def files(hard: int, wanted: int, least: int) -> Finding:
+    """Open files: each connection is one. The server raises its own limit as far as it may."""
+    if _enough(hard, wanted):
+        return _finding("open files", Grade.OK, f"{_number(hard)} allowed, {wanted} wanted")
+    remedy = f"sudo prlimit --nofile={wanted} --pid $$"
+    if not _enough(hard, least):
+        return _finding("open files", Grade.FAILURE, f"{hard} allowed: the server cannot start", remedy)
+    detail = f"{hard} allowed and {wanted} wanted, so fewer connections are taken than http.max_connections"
+    return _finding("open files", Grade.WARNING, detail, remedy)
 
 
 def processes(soft: int) -> Finding:
@@ -116,10 +120,6 @@ def _read(path: Path) -> int | None:
 
 def _enough(value: int, least: int) -> bool:
     return value == resource.RLIM_INFINITY or value >= least
-
-
-def _finite(value: int) -> int:
-    return 1 << 20 if value == resource.RLIM_INFINITY else value
 
 
 def _number(value: int) -> str:
