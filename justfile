@@ -44,6 +44,10 @@ sdk:
     uv run python -m tools.sdk
     uv run python -m tools.reference
 
+# the HTTP service against PocketBase, in one run (needs wrk: apt-get install wrk)
+bench-service *options:
+    uv run --group peers python -m benchmarks.service {{ options }}
+
 # kill a loaded server at seeded moments
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}

@@ -77,7 +77,7 @@ from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.prepare import Preparer
 from thane.kernel.sealing.keyring import KeyFolder
 from thane.kernel.settings_schema import Settings
-from thane.kernel.telemetry import Telemetry
+from thane.kernel.telemetry import QueryMeter, Telemetry
 from thane.maintenance.migrate import migrate
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,7 @@ class System:
         self.clock = clock or SystemClock()
         self.ids = IdFactory(self.clock)
         self.telemetry = Telemetry()
+        self._queries: dict[tuple[str, str], QueryMeter] = {}
         self.registry = registry()
         self.server_id = self.ids.new("srv")
         self._role = role
@@ -186,7 +187,10 @@ class System:
         return self.settings.ledger.origin or f"thane.local/{self.ids.new('log')[4:]}"
 
     def _observe_query(self, verb: str, table: str, seconds: float) -> None:
-        self.telemetry.query(verb, table).observe(seconds)
+        meter = self._queries.get((verb, table))
+        if meter is None:
+            meter = self._queries[verb, table] = self.telemetry.query(verb, table)
+        meter.observe(seconds)
 
     # -- wiring -----------------------------------------------------------------------------
 

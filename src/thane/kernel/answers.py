@@ -21,7 +21,7 @@ _SCIENTIFIC = re.compile(rb'"-?\d(?:\.\d+)?E[+-]?\d+"')
 def encode(value: Any) -> bytes:
     """`value` as UTF-8 JSON, decimals as plain text."""
     body = _encode(value)
-    if _SCIENTIFIC.search(body) is None:
+    if b"E" not in body or _SCIENTIFIC.search(body) is None:
         return body
     return _encode(_plain(msgspec.to_builtins(value, builtin_types=(Decimal,), str_keys=True)))
 

@@ -10,7 +10,7 @@ from thane.client.types.audit import AuditLog, AuditStatus, CheckpointView, Entr
 from thane.client.types.billing import BillingEvent, UsageAggregate
 from thane.client.types.common import Head, LedgerPlace, Op
 from thane.client.types.projects import Project, ProjectStatus
-from thane.client.types.runs import Run, RunStatus
+from thane.client.types.runs import CreateRun, OpenedRuns, Run, RunStatus
 from thane.client.types.sandboxes import (
     BillingInfo,
     DashboardData,
@@ -40,6 +40,7 @@ __all__ = [
     "BillingEvent",
     "BillingInfo",
     "CheckpointView",
+    "CreateRun",
     "CurrentUser",
     "DashboardData",
     "Entries",
@@ -59,6 +60,7 @@ __all__ = [
     "LedgerPlace",
     "NetworkUsage",
     "Op",
+    "OpenedRuns",
     "Project",
     "ProjectStatus",
     "Proof",

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from thane.interfaces.http.app import OWNER, HttpApp
 from thane.interfaces.http.asgi import Receive, Scope, Send
 from thane.interfaces.http.live import ABORT
+from thane.interfaces.http.onewrite import OneWriteProtocol
 from thane.interfaces.sockets import listen_tcp, listen_unix, peer_uid
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class _HeadTooLarge(Exception):
     """Raised into the parser, which answers 400 and hangs up."""
 
 
-class _Bounded(HttpToolsProtocol):
+class _Bounded(OneWriteProtocol):
     """httptools has no limit for a request's head: without one, a client could fill the memory."""
 
     _head = 0
