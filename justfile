@@ -48,6 +48,10 @@ sdk:
 bench-service *options:
     uv run --group peers python -m benchmarks.service {{ options }}
 
+# what each stage of a request costs, in microseconds of CPU
+profile *options:
+    uv run python -m benchmarks.stages {{ options }}
+
 # kill a loaded server at seeded moments
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}

@@ -41,7 +41,7 @@ class Taken(NamedTuple):
 
 
 class Bench:
-    def __init__(self, home: Path, seconds: float) -> None:
+    def __init__(self, home: Path, seconds: int) -> None:
         self.peer, self.thane = PocketBase(home), Thane(home)
         self.full = Thane(home, durability="full")
         self.seconds = seconds
@@ -135,7 +135,7 @@ def first_minutes(bench: Bench, home: Path) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=2.0, help="of each stretch of load")
+    options.add_argument("--seconds", type=int, default=2, help="of each stretch of load")
     options.add_argument("--only", default=",".join(OPERATIONS).replace("list, total", "total"))
     options.add_argument("--connections", default=",".join(map(str, CONNECTIONS)))
     wanted = options.parse_args()
@@ -148,7 +148,7 @@ def main() -> None:
 
 
 def measure(
-    home: Path, rounds: int, seconds: float, operations: tuple[str, ...], connections: tuple[int, ...]
+    home: Path, rounds: int, seconds: int, operations: tuple[str, ...], connections: tuple[int, ...]
 ) -> None:
     bench = Bench(home, seconds)
     servers: list[Server] = [bench.peer, bench.thane, bench.full]
@@ -174,7 +174,7 @@ def measure(
     if not all(stages.values()):
         raise SystemExit("a stage is off: there is no ratio")
     now = ", ".join(f"{x:.1f}" for x in os.getloadavg())
-    print(f"{SEEDED} rows at first; {rounds} rounds of {seconds:g} s; {os.cpu_count()} cores, load {now}")
+    print(f"{SEEDED} rows at first; {rounds} rounds of {seconds} s; {os.cpu_count()} cores, load {now}")
     table(bench, operations, connections)
 
 

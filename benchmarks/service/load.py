@@ -43,7 +43,7 @@ def require() -> None:
         raise SystemExit("wrk is not installed: sudo apt-get install wrk")
 
 
-def load(url: str, request: Request, connections: int, seconds: float) -> Found:
+def load(url: str, request: Request, connections: int, seconds: int) -> Found:
     """Keep `connections` busy; RuntimeError if any answer was an error or was lost."""
     with tempfile.TemporaryDirectory() as scratch:
         spec = Path(scratch, "spec.lua")
@@ -52,7 +52,7 @@ def load(url: str, request: Request, connections: int, seconds: float) -> Found:
             "wrk",
             "-t1",
             f"-c{connections}",
-            f"-d{seconds:g}s",
+            f"-d{seconds}s",
             "--timeout",
             "30s",
             "-s",

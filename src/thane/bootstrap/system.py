@@ -77,7 +77,7 @@ from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.prepare import Preparer
 from thane.kernel.sealing.keyring import KeyFolder
 from thane.kernel.settings_schema import Settings
-from thane.kernel.telemetry import QueryMeter, Telemetry
+from thane.kernel.telemetry import Telemetry
 from thane.maintenance.migrate import migrate
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class System:
         self.clock = clock or SystemClock()
         self.ids = IdFactory(self.clock)
         self.telemetry = Telemetry()
-        self._queries: dict[tuple[str, str], QueryMeter] = {}
+        self._meters = Meters(self.telemetry)
         self.registry = registry()
         self.server_id = self.ids.new("srv")
         self._role = role
@@ -175,7 +175,7 @@ class System:
             self.registry,
             self.clock,
             durability=self.settings.database.durability,
-            observe=self._observe_query,
+            observe=self._meters.query,
             vfs=self._vfs,
         )
         await self.engine.open()
@@ -186,17 +186,10 @@ class System:
         """The log's name, for ever: from the settings, else one that no other folder has."""
         return self.settings.ledger.origin or f"thane.local/{self.ids.new('log')[4:]}"
 
-    def _observe_query(self, verb: str, table: str, seconds: float) -> None:
-        meter = self._queries.get((verb, table))
-        if meter is None:
-            meter = self._queries[verb, table] = self.telemetry.query(verb, table)
-        meter.observe(seconds)
-
     # -- wiring -----------------------------------------------------------------------------
 
     def _wire(self) -> None:
         """Services, then the pipeline over them, then what runs beside it."""
-        self._meters = Meters(self.telemetry)
         self._wire_services()
         self._wire_pipeline()
 
