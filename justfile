@@ -44,6 +44,14 @@ sdk:
     uv run python -m tools.sdk
     uv run python -m tools.reference
 
+# the HTTP service against PocketBase, in one run (needs wrk: apt-get install wrk)
+bench-service *options:
+    uv run --group peers python -m benchmarks.service {{ options }}
+
+# what each stage of a request costs, in microseconds of CPU
+profile *options:
+    uv run python -m benchmarks.stages {{ options }}
+
 # kill a loaded server at seeded moments
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}
