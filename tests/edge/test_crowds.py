@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -43,9 +43,8 @@ def test_idle_connections_cost_little_and_hold_up_nobody(
 ) -> None:
     crowd = pytestconfig.getoption("--crowd")
     room_for(crowd)
-    server = Served(
-        tmp_path / "data", THANE_HTTP_IDLE_TIMEOUT_SECS="600", THANE_HTTP_MAX_CONNECTIONS=str(crowd + 100)
-    )
+    bounds = {"THANE_HTTP_IDLE_TIMEOUT_SECS": "600", "THANE_HTTP_MAX_CONNECTIONS": str(crowd + 100)}
+    server = Served(tmp_path / "data", **bounds)
     idle: list[socket.socket] = []
     try:
         server.call("GET", "/me")
@@ -105,15 +104,15 @@ def flood(server: Served, connections: int, body: bytes) -> Counter[int]:
     poll = selectors.DefaultSelector()
     found: Counter[int] = Counter()
     for _ in range(connections):
-        one = socket.create_connection((server.host, server.port), PATIENCE)
-        one.setblocking(False)
-        poll.register(one, selectors.EVENT_READ | selectors.EVENT_WRITE, [memoryview(head + body), b""])
+        new = socket.create_connection((server.host, server.port), PATIENCE)
+        new.setblocking(False)
+        poll.register(new, selectors.EVENT_READ | selectors.EVENT_WRITE, [memoryview(head + body), b""])
     while poll.get_map():
         ready = poll.select(PATIENCE)
         assert ready, "nobody is answered any more"
         for key, events in ready:
-            one, state = key.fileobj, key.data
-            assert isinstance(one, socket.socket)
+            one = cast("socket.socket", key.fileobj)
+            state = key.data
             if events & selectors.EVENT_WRITE:
                 with contextlib.suppress(OSError):  # answered already
                     state[0] = state[0][one.send(state[0][:65_536]) :]
@@ -208,8 +207,9 @@ LONG = "import time\ntime.sleep(3)"
 
 
 def started_with(limit: int, data: Path) -> subprocess.Popen[bytes]:
+    command = [*PROGRAM, "serve", "--port", "0", "--data", str(data)]
     return subprocess.Popen(
-        ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "-", *PROGRAM, "serve", "--port", "0", "--data", str(data)],
+        ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "-", *command],
         env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 
