@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -43,8 +43,9 @@ def test_idle_connections_cost_little_and_hold_up_nobody(
 ) -> None:
     crowd = pytestconfig.getoption("--crowd")
     room_for(crowd)
-    bounds = {"THANE_HTTP_IDLE_TIMEOUT_SECS": "600", "THANE_HTTP_MAX_CONNECTIONS": str(crowd + 100)}
-    server = Served(tmp_path / "data", **bounds)
+    server = Served(
+        tmp_path / "data", THANE_HTTP_IDLE_TIMEOUT_SECS="600", THANE_HTTP_MAX_CONNECTIONS=str(crowd + 100)
+    )
     idle: list[socket.socket] = []
     try:
         server.call("GET", "/me")
@@ -104,15 +105,15 @@ def flood(server: Served, connections: int, body: bytes) -> Counter[int]:
     poll = selectors.DefaultSelector()
     found: Counter[int] = Counter()
     for _ in range(connections):
-        new = socket.create_connection((server.host, server.port), PATIENCE)
-        new.setblocking(False)
-        poll.register(new, selectors.EVENT_READ | selectors.EVENT_WRITE, [memoryview(head + body), b""])
+        opened = socket.create_connection((server.host, server.port), PATIENCE)
+        opened.setblocking(False)
+        poll.register(opened, selectors.EVENT_READ | selectors.EVENT_WRITE, [memoryview(head + body), b""])
     while poll.get_map():
         ready = poll.select(PATIENCE)
         assert ready, "nobody is answered any more"
         for key, events in ready:
-            one = cast("socket.socket", key.fileobj)
-            state = key.data
+            one, state = key.fileobj, key.data
+            assert isinstance(one, socket.socket)
             if events & selectors.EVENT_WRITE:
                 with contextlib.suppress(OSError):  # answered already
                     state[0] = state[0][one.send(state[0][:65_536]) :]

@@ -19,13 +19,14 @@ from thane.bootstrap.joining import JoiningCaller, visitors_served
 from thane.bootstrap.place import data_folder, refuse_impossible
 from thane.bootstrap.reading import StoreReader
 from thane.bootstrap.system import System
-from thane.interfaces.cli.launcher import Ledger, Ready
+from thane.interfaces.cli.launcher import Copy, Ledger, Ready
 from thane.interfaces.http.door import Behind, Door
 from thane.interfaces.local import Caller, InProcess, UnixSocket
 from thane.kernel.errors import FolderInUse, NotFound
 from thane.kernel.logs import Scrubber, configure
 from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.isolation import TierReport
+from thane.kernel.ports.machine import Examination
 from thane.kernel.settings import Loaded, find_config, load
 from thane.kernel.settings_effect import idle
 
@@ -114,6 +115,11 @@ class ProgramLauncher:
         finally:
             await reader.close()
 
+    async def copied(self, data: Path, loaded: Loaded, into: Path) -> Copy:
+        from thane.bootstrap.touching import TouchedCopy
+
+        return await TouchedCopy.of(data_folder(data, loaded.settings), into)
+
     async def serving(self, data: Path, loaded: Loaded) -> AsyncIterator[Ready]:
         started = time.monotonic()
         self._log(loaded, quiet=False)
@@ -148,7 +154,13 @@ class ProgramLauncher:
         with TemporaryDirectory() as scratch:
             return System.unopened(load(None, {}).settings, DataFolder(Path(scratch))).operations
 
+    async def examine(self, data: Path, config: str | None) -> Examination:
+        from thane.bootstrap.examine import examine
+
+        return await examine(data, config, self.ladder)
+
     async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
+        """The isolation tiers of this machine, probed."""
         if await asyncio.to_thread(data.exists):
             return await System.probe(loaded.settings, data_folder(data, loaded.settings))
         # Looking at the machine leaves nothing behind.

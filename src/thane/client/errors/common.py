@@ -194,6 +194,12 @@ class ConnectionFailed(DatabaseError):
     code = "connection_failed"
 
 
+class ContextLost(Gone):
+    """A context's interpreter has ended, and with it its variables."""
+
+    code = "context_lost"
+
+
 class Corrupt(DatabaseError):
     """The store contradicts itself or what was signed."""
 
@@ -282,6 +288,12 @@ class QueryFailed(DatabaseError):
     """Query failed."""
 
     code = "query_failed"
+
+
+class SandboxLost(Gone):
+    """The jail of a stateful sandbox has ended, and with it its files and its contexts' variables."""
+
+    code = "sandbox_lost"
 
 
 class SealedCorrupt(SealingError):
