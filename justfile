@@ -68,6 +68,10 @@ all-engines:
 schemathesis examples="200":
     uv run --group contract pytest tests/contract --examples {{ examples }}
 
+# the edge against crowds of clients
+crowds connections="10000":
+    uv run pytest tests/edge/test_crowds.py --crowd {{ connections }}
+
 # commit to client with a thousand watchers that want the same event, beside busy writers
 live *options:
     uv run python benchmarks/live.py {{ options }}
