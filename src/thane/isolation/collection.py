@@ -40,6 +40,7 @@ class Found:
     names: int = 0  # bytes of JSON of the files' names
     refusals: int = 0
     untold: int = 0  # refusals that had no room
+    cut: bool = False  # there is more that was not looked at
 
     def refuse(self, path: str, reason: str) -> None:
         entry = (_shown(path), reason)
@@ -67,6 +68,9 @@ class Found:
         self.refused.sort()
         if self.untold:
             self.refused.append(("", f"{self.untold} more were refused"))
+        if self.cut:
+            reason = f"more than {_MOST_LOOKED_AT} files and folders; put them into an archive"
+            self.refused.append(("", f"the rest was not looked at: {reason}"))
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -124,8 +128,7 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
                 else:
                     found.refuse(path, reason)
             if looked_at == _MOST_LOOKED_AT:
-                reason = f"more than {_MOST_LOOKED_AT} files and folders; put them into an archive"
-                found.refuse("", f"the rest was not looked at: {reason}")
+                found.cut = True
                 break
     finally:
         os.close(root)
