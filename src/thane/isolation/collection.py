@@ -40,6 +40,7 @@ class Found:
     names: int = 0  # bytes of JSON of the files' names
     refusals: int = 0
     left_out: int = 0  # files, and refusals, that had no room in these lists
+    cut: bool = False  # there is more that was not looked at
 
     def refuse(self, path: str, reason: str) -> None:
         entry = (_shown(path), reason)
@@ -62,6 +63,9 @@ class Found:
     def sort(self) -> None:
         self.files.sort()
         self.refused.sort()
+        if self.cut:
+            reason = f"more than {_MOST_LOOKED_AT} files and folders; put them into an archive"
+            self.refused.append(("", f"the rest was not looked at: {reason}"))
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -119,8 +123,7 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
                 else:
                     found.refuse(path, reason)
             if looked_at == _MOST_LOOKED_AT:
-                reason = f"more than {_MOST_LOOKED_AT} files and folders; put them into an archive"
-                found.refuse("", f"the rest was not looked at: {reason}")
+                found.cut = True
                 break
     finally:
         os.close(root)
