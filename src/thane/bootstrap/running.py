@@ -55,7 +55,12 @@ class Running:
         self.runner = Runner(
             isolation,
             artifacts=kept,
-            slots=Slots(slots, per_tenant=wanted.tenant_slots, per_project=wanted.project_slots),
+            slots=Slots(
+                slots,
+                wanted.max_queue,
+                per_tenant=wanted.tenant_slots,
+                per_project=wanted.project_slots,
+            ),
             minimum_tier=minimum,
             pace=pace(settings, limits),
             clock=clock,

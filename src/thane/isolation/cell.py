@@ -15,7 +15,6 @@ import signal
 import socket
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from thane.isolation import accounting, collection, deposit, launch, tiers
@@ -105,18 +104,11 @@ class Cell:
 
     def _kill(self) -> None:
         """Its process and those of its process group; what left the group ends with the sandbox."""
-        process = self._process
-        if process is None or self._over.is_set() or process.ended.is_set():
-            return
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return  # it has ended; the agent will say so
+        if self._process is not None and not self._over.is_set():
+            self._process.kill_group()
 
     def _fill(self) -> dict[str, collection.Fingerprint]:
         jail, inputs = self._sandbox.jail, {}
-        if self._request.language != "python":
-            Path(jail.place.code, launch.source_name(self._request)).write_bytes(self._request.code)
         try:
             for name, content in self._request.files:
                 inputs[name] = deposit.put(jail.place.workspace, name, content, self._sandbox.owner)
@@ -181,9 +173,14 @@ class Cell:
             context.process.signal(signal.SIGKILL)
             return
         done = _DONE.fullmatch(said)
-        if done is not None and int(done[1]) == context.cells:
-            self._code = int(done[2]) & 0xFF
-            self._over.set()
+        if done is None or int(done[1]) != context.cells:
+            # Only the code itself says such things, and might never stop.
+            self._loop.remove_reader(context.channel.fileno())
+            self.cause = self.cause or "broken"
+            context.process.signal(signal.SIGKILL)
+            return
+        self._code = int(done[2]) & 0xFF
+        self._over.set()
 
     async def _until_over(self, usage: accounting.Usage) -> None:
         process = self._process

@@ -8,6 +8,7 @@ from what the program printed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -134,7 +135,10 @@ class Execution:
         request = self._request
         Path(place.code, launch.source_name(request)).write_bytes(request.code)
         inputs: dict[str, collection.Fingerprint] = {}
+        total = sum(len(content) for _, content in request.files)
         try:
+            if total > request.limits.disk_bytes:  # without a mount of its own nothing else would refuse
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             for name, content in request.files:
                 path = Path(place.workspace, name)
                 self._make_folders(place.workspace, path)
@@ -142,7 +146,6 @@ class Execution:
                 self._give(path)
                 inputs[name] = collection.fingerprint(str(path))
         except OSError as error:
-            total = sum(len(content) for _, content in request.files)
             message = f"the input files ({total} bytes) do not fit the workspace: {error.strerror}"
             raise Refused("invalid", message, "Send less, rename the file, or raise --disk.") from error
         return inputs
@@ -193,15 +196,16 @@ class Execution:
             reason = remains.complaints or "it gave no reason"
             raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
         report = accounting.parse_report(remains.report)
+        usage = self._monitor.finish(report, remains.consumed_us)
         ended = Ended(
-            cause=self.cause,
+            cause=self.cause or self._monitor.overrun,  # it may have ended before we looked
             report=report,
             wait_status=remains.wait_status,
             oom_kills=self._group.oom_kills() if self._group is not None else 0,
             stdout_truncated=remains.stdout_truncated,
             stderr_truncated=remains.stderr_truncated,
         )
-        return ended, self._monitor.finish(report, remains.consumed_us)
+        return ended, usage
 
     def _start(self, place: Place) -> launch.Launched:
         if self._ready is None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import select
     import types
 
 SOURCE_NAME = "main.py"
@@ -38,19 +39,19 @@ def read_spec(descriptor: int) -> Spec:
 
 
 def supervise(
-    child: int, control: int, status: int, kill_all: Callable[[], None], ending: Callable[[], None]
+    child: int,
+    control: int,
+    status: int,
+    kill_all: Callable[[], None],
+    ending: Callable[[], None],
+    attended: tuple[int, Callable[[], None]] | None = None,
 ) -> None:
     """Wait until `child` ends or `control` says stop; then end and reap everything, and report on `status`.
 
     `control` is a pipe: a byte or its closing (the isolation program died) means stop.
+    `attended` is a descriptor, and what to do when something comes there.
     """
-    import select
-
-    ended = os.pidfd_open(child)
-    poller = select.poll()
-    poller.register(control, select.POLLIN)
-    poller.register(ended, select.POLLIN)
-
+    poller = _poller(control, os.pidfd_open(child), *((attended[0],) if attended is not None else ()))
     result: int | None = None
     cpu, peak = 0.0, 0
 
@@ -75,7 +76,7 @@ def supervise(
         if result is not None:
             break
         # Now and then reap the orphans that have come to us: zombies count as processes.
-        if control in [descriptor for descriptor, _ in poller.poll(_REAP_EVERY_MS)]:
+        if control in _stirred(poller, attended):
             break
 
     kill_all()
@@ -91,6 +92,27 @@ def supervise(
     read, written = own_io()
     report = f"{how} {value}\ncpu_us {int(cpu * 1e6)}\npeak {peak * 1024}\nread {read}\nwritten {written}\n"
     os.write(status, report.encode())
+
+
+def _poller(*descriptors: int) -> select.poll:
+    import select
+
+    made = select.poll()
+    for descriptor in descriptors:
+        made.register(descriptor, select.POLLIN)
+    return made
+
+
+def _stirred(poller: select.poll, attended: tuple[int, Callable[[], None]] | None) -> list[int]:
+    """Wait a moment and attend to what came; answers the descriptors that are ready."""
+    ready = dict(poller.poll(_REAP_EVERY_MS))
+    if attended is not None and attended[0] in ready:
+        descriptor, attend = attended
+        if ready[descriptor] & 1:  # POLLIN
+            attend()
+        else:
+            poller.unregister(descriptor)  # nobody is left who could ask
+    return list(ready)
 
 
 def own_io() -> tuple[int, int]:

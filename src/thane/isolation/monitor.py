@@ -53,6 +53,8 @@ class Monitor:
         # What making the jail took is ours, not the program's.
         self._setup_cpu_us = group.cpu_us() if group is not None else 0
         self.usage = Usage()
+        self._removed_bytes = 0
+        self.overrun: str | None = None  # at the last look: which limit of its folders was exceeded
         self.calm = False  # nothing is asked of the jail now: look less often
 
     async def watch(self) -> None:
@@ -90,6 +92,7 @@ class Monitor:
             # The user's own limit is only near where his other processes count too (tier T1).
             if len(pids) > _PROCESS_SLACK * self._limits.processes:
                 self._stop("processes")
+            self._look_at_sockets(pids)
             memory = watchdog.memory(proc, pids, self._limits.memory_bytes)
             if self._place.tmpfs:
                 memory += accounting.used_of_file_system(self._place.base)
@@ -108,12 +111,31 @@ class Monitor:
                 return proc, []
         return "/proc", [str(pid) for pid in watchdog.descendants(self._root)]
 
+    def _look_at_sockets(self, pids: list[str]) -> None:
+        """Their buffers belong to no process. Without namespaces it looks at removed files as well."""
+        self._removed_bytes = 0
+        if self._first is not None:
+            try:
+                sockets = watchdog.sockets_in_namespace(f"/proc/{self._first}")
+            except _GONE:
+                return
+        else:
+            found = watchdog.opened([int(pid) for pid in pids])
+            sockets, self._removed_bytes = found.sockets, found.removed_bytes
+            if found.hidden:
+                self._stop("hidden")
+        if sockets > watchdog.most_sockets(self._limits.memory_bytes):
+            self._stop("sockets")
+
     def _look_at_disk(self) -> None:
-        used, entries = accounting.used_below(self._place.writable)
-        if used > self._limits.disk_bytes:
-            self._stop("disk")
-        elif entries > INODES:
-            self._stop("entries")
+        over = self._over(*accounting.used_below(self._place.writable))
+        if over is not None:
+            self._stop(over)
+
+    def _over(self, used: int, entries: int) -> str | None:
+        if used + self._removed_bytes > self._limits.disk_bytes:
+            return "disk"
+        return "entries" if entries > INODES else None
 
     def _sample(self, memory: int) -> None:
         self.usage.wall_us = int((time.monotonic() - self._began) * 1e6)
@@ -130,7 +152,8 @@ class Monitor:
         if self._place.tmpfs:
             used = accounting.used_of_file_system(self._place.base)
         else:
-            used, _ = accounting.used_below(self._place.writable)
+            used, entries = accounting.used_below(self._place.writable)
+            self.overrun = self._over(used, entries)
         self.usage.workspace_bytes = used
         # Memory file systems do not count as disk for the kernel: what was put there is what was written.
         self.usage.disk_write_bytes = max(self.usage.disk_write_bytes, used)
@@ -146,6 +169,7 @@ class Monitor:
             # The report counts the program alone; without one there is only the sum with the jail's making.
             usage.cpu_us = report.get("cpu_us", consumed_us)
             usage.peak_memory_bytes = max(usage.peak_memory_bytes, report.get("peak", 0))
+        self._removed_bytes = 0
         self._look_at_workspace()
         usage.disk_read_bytes = report.get("read", 0)
         usage.disk_write_bytes = max(usage.disk_write_bytes, report.get("written", 0))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 MAX_NAME = 255
 MAX_PATH = 1024
 MAX_FILES = 1000
+# Control, format (U+202E turns the direction of what follows), line and paragraph ends.
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
 LEAST_SAMPLE_MS = 50
 _MINIMUMS = {
     "memory_bytes": 16 << 20,
@@ -71,8 +74,8 @@ def check_name(name: str) -> str | None:
             return "the name is not a plain relative path"
         if len(part.encode()) > MAX_NAME:
             return f"a part of the name is longer than {MAX_NAME} bytes"
-    if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        return "the name has control characters"
+    if any(unicodedata.category(character) in _UNSEEN for character in name):
+        return "the name has control characters, or characters that change how text reads"
     if "\\" in name:
         return "the name has a backslash"
     return None

@@ -16,9 +16,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from thane.isolation import launch
+from thane.isolation import launch, root
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor
@@ -41,6 +42,7 @@ class Process:
     status: int = 0
     cpu_us: int = 0
     peak: int = 0
+    code: Path | None = None  # a command's, in a folder of its own: two may run at once
 
     def signal(self, number: int) -> None:
         """Nothing happens if it has ended."""
@@ -48,6 +50,15 @@ class Process:
             return
         try:
             signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return  # it has ended; the agent will say so
+
+    def kill_group(self) -> None:
+        """End it with its process group. Nothing happens if it has ended."""
+        if self.pid <= 0 or self.ended.is_set():
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return  # it has ended; the agent will say so
 
@@ -177,18 +188,22 @@ class Sandbox:
         if not said:
             self._gone()
             return
-        kind, number, *rest = marshal.loads(said)
+        kind, *rest = said.decode("ascii").split()
+        number, *figures = (int(word) for word in rest)
         process = self._processes[number]
         if kind == "began":
             (process.pidfd,) = descriptors
             process.pid = _pid_of(process.pidfd)
             process.began.set()
         else:
-            process.status, process.cpu_us, process.peak = rest
+            process.status, process.cpu_us, process.peak = figures
             self._ended(process)
 
     def _ended(self, process: Process) -> None:
         del self._processes[process.number]
+        if process.code is not None:
+            process.code.unlink()
+            process.code.parent.rmdir()
         process.ended.set()
         process.began.set()
 
@@ -206,6 +221,11 @@ class Sandbox:
         tier = self.jail.tier
         order: dict[str, Any] = launch.plan(self._host, request, tier, self.jail.place, self.jail.slot)
         order |= {"number": process.number, "kind": kind, "processors": []}
+        if kind == "command":
+            process.code = Path(self.jail.place.code, str(process.number), launch.source_name(request))
+            process.code.parent.mkdir()
+            process.code.write_bytes(request.code)
+            order["source"] = f"{root.CODE}/{process.number}/{process.code.name}"
         if kind == "context":
             # Its time is limited per execution, not for its life.
             order["rlimits"] = [pair for pair in order["rlimits"] if pair[0] != launch.CPU_LIMIT]

@@ -207,12 +207,14 @@ class Connection:
                 descriptor = collection.open_file(finished.place.workspace, name, finished.disk_bytes)
             except OSError as error:
                 raise Refused("refused", f"{name} cannot be taken out: {error}") from error
-            await self._send_file(stream, name, descriptor)
+            await self._send_file(stream, name, descriptor, finished.disk_bytes)
         self._send({"t": "collected", "id": stream, "files": finished.verdict["files"]})
 
-    async def _send_file(self, stream: int, name: str, descriptor: int) -> None:
+    async def _send_file(self, stream: int, name: str, descriptor: int, most: int) -> None:
+        left = most  # in a living sandbox it may grow while it is read
         try:
-            while data := os.read(descriptor, _FILE_PIECE):
+            while left > 0 and (data := os.read(descriptor, min(left, _FILE_PIECE))):
+                left -= len(data)
                 self._send({"t": "file", "id": stream, "name": name, "end": False}, data)
                 await self._writer.drain()
         finally:
@@ -235,7 +237,9 @@ class Connection:
 
     async def _read_file(self, header: Header, _: bytes) -> None:
         name = _text(header, "name")
-        await self._send_file(header["id"], name, files.open_to_read(self._home(header), name))
+        sandbox = self._home(header)
+        descriptor = files.open_to_read(sandbox, name)
+        await self._send_file(header["id"], name, descriptor, sandbox.limits.disk_bytes)
 
     async def _list_files(self, header: Header, _: bytes) -> None:
         found = files.find(self._home(header), _text(header, "folder"))

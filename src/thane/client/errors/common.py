@@ -50,6 +50,12 @@ class Gone(ApiError):
     code = "gone"
 
 
+class HeadTooLarge(ApiError):
+    """The request's line and headers, before anything of them was looked at."""
+
+    code = "head_too_large"
+
+
 class IdempotencyReused(ApiError):
     """Idempotency key used with another request."""
 
@@ -126,6 +132,12 @@ class RateLimited(ApiError):
     """Too many requests."""
 
     code = "rate_limited"
+
+
+class RequestTimeout(ApiError):
+    """A request that does not arrive: nothing of it was done."""
+
+    code = "request_timeout"
 
 
 class SealingError(ApiError):

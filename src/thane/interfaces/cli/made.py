@@ -23,7 +23,9 @@ import msgspec
 
 from thane.interfaces.cli.main import data_option, launcher_of
 from thane.interfaces.cli.output import USAGE, body_of, note, print_json, refuse, table
+from thane.interfaces.cli.tables import Column
 from thane.interfaces.local import Answer
+from thane.kernel.operations.declare import description_of
 from thane.kernel.operations.registry import Bound, Operations
 
 COLUMNS = 6  # of a table for people; `--json` has all
@@ -109,8 +111,7 @@ def _click_type(kind: Any) -> Any:
 
 
 def _help(kind: Any) -> str:
-    meta = [m for m in getattr(kind, "__metadata__", ()) if isinstance(m, msgspec.Meta) and m.description]
-    text = meta[-1].description or "" if meta else ""
+    text = description_of(kind)
     return f"{text} (JSON)".strip() if _is_json(_bare(kind)) else text
 
 
@@ -211,7 +212,7 @@ def _show_rows(rows: list[dict[str, Any]]) -> None:
         return
     names = [n for n, v in rows[0].items() if not isinstance(v, dict | list)]
     names = [n for n in names if n not in ("tenant_id", "project_id", "user_id", "version")][:COLUMNS]
-    table([[_cell(row.get(n)) for n in names] for row in rows], [n.upper() for n in names])
+    table([[_cell(row.get(n)) for n in names] for row in rows], [Column(n.upper(), "middle") for n in names])
 
 
 def _cell(value: Any) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+import typing
 from typing import Any, Final
 
 import msgspec
 
 from thane import __version__
 from thane.interfaces.http.problem import Problem
+from thane.interfaces.http.projection import MOST
 from thane.kernel.operations.declare import Effect
 from thane.kernel.operations.registry import REFERENCE, Bound, Operations
 from thane.kernel.operations.stages.match import takes_if_match
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
+_RUN: Final = "^(run_[0-9a-f]{32})?$"
+_PROJECT: Final = "^(prj_[0-9a-f]{32})?$"
 _PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _BINARY: Final = {"type": "string", "format": "binary"}
 _DESCRIPTIONS: Final = {
@@ -21,13 +25,16 @@ _DESCRIPTIONS: Final = {
     "401": "Not signed in",
     "403": "Denied",
     "404": "Not found, or another tenant's",
+    "408": "The request did not arrive in time",
     "409": "Conflict, or the Idempotency-Key is in use",
-    "410": "The position is before what is kept",
+    "410": "It was here, and is gone for good",
     "412": "If-Match does not hold",
     "413": "Body too large",
     "415": "Not JSON",
     "422": "Invalid input; `errors` says where",
     "429": "Too many requests",
+    "431": "The head of the request is too long",
+    "500": "A defect of Thane; its log says more under the request's id",
     "503": "Too busy; Retry-After says when to come back",
     "507": "Done, but not recorded",
 }
@@ -137,13 +144,14 @@ def _parameters(bound: Bound, refs: dict[int, Any]) -> list[dict[str, Any]]:
     if bound.streams:
         made.append(_text("Last-Event-ID", "header", "Go on after this id; the same as `after`."))
     if bound.status != 204 and not bound.gives and "fields" not in bound.fields:
-        made.append(_text("fields", "query", "Show only these fields, separated by commas."))
+        made.append(_projection(bound))
     made += _headers(bound)
     return made
 
 
 def _headers(bound: Bound) -> list[dict[str, Any]]:
-    made = [_text("Thane-Run", "header", "The run that this request belongs to.")]
+    made = [_text("Thane-Run", "header", "The run that this request belongs to.", _RUN)]
+    made.append(_text("Thane-Project", "header", "The project that this request is about.", _PROJECT))
     if bound.method == "POST" and bound.effect is not Effect.NONE:
         made.append(_text("Idempotency-Key", "header", "Repeat safely: one key, one effect, for 24 hours."))
     if takes_if_match(bound):
@@ -152,9 +160,22 @@ def _headers(bound: Bound) -> list[dict[str, Any]]:
     return made
 
 
-def _text(name: str, where: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": False, "description": description,
-            "schema": {"type": "string"}}  # fmt: skip
+def _text(name: str, where: str, description: str, pattern: str | None = None) -> dict[str, Any]:
+    schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return {"name": name, "in": where, "required": False, "description": description, "schema": schema}
+
+
+def _projection(bound: Bound) -> dict[str, Any]:
+    """`fields`, with the names there are. What JSON Schema cannot say, that `a.b` reaches inside, is told."""
+    kind = bound.response_type
+    items = [t for t in typing.get_args(kind) if isinstance(t, type) and issubclass(t, msgspec.Struct)]
+    shown = [field.encode_name for field in msgspec.structs.fields(items[0] if items else kind)]
+    shown += _RECORDED["required"] if bound.effect is Effect.OUTSIDE else ()
+    return {
+        "name": "fields", "in": "query", "required": False, "style": "form", "explode": False,
+        "description": "Show only these fields, separated by commas; `a.b` shows only `b` of `a`.",
+        "schema": {"type": "array", "minItems": 1, "maxItems": MOST, "items": {"enum": shown}},
+    }  # fmt: skip
 
 
 def _good(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
@@ -175,29 +196,36 @@ def _good(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
 
 
 def _responses(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
-    good = _good(bound, refs)
-    codes = {"422", "429"}
+    made: dict[str, Any] = {str(bound.status): _good(bound, refs)}
+    if bound.streams:
+        made["101"] = {"description": "The same events over a WebSocket, if the request asks for one"}
+    if takes_if_match(bound) and bound.effect is Effect.NONE:
+        made["304"] = {"description": "It has the ETag of If-None-Match still"}
+    for code in sorted(_refusals(bound)):
+        made[code] = {"description": _DESCRIPTIONS[code], "content": _PROBLEM}
+        if code in ("429", "503"):
+            made[code]["headers"] = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}}}
+    return made
+
+
+def _refusals(bound: Bound) -> set[str]:
+    """The statuses of problems that an operation may answer with."""
+    # 401 also without a key, because a credential may stand in the path; 404 for a run of the headers.
+    codes = {"401", "404", "422", "429", "431", "500", "503"}
     if not bound.declaration.anonymous:
-        codes |= {"401", "403"}
+        codes.add("403")
     if bound.has_body:
-        codes |= {"400", "413", "415"}
-    if bound.path_params:
-        codes.add("404")
+        codes |= {"400", "408", "413", "415"}
+    if bound.path_params or bound.streams:
+        codes.add("410")
     if bound.effect is not Effect.NONE:
         codes |= {"409", "412"} if takes_if_match(bound) else {"409"}
     if bound.effect is Effect.OUTSIDE:
         codes.add("507")
-    made: dict[str, Any] = {str(bound.status): good}
-    if bound.streams:
-        made["101"] = {"description": "The same events over a WebSocket, if the request asks for one"}
-        codes |= {"404", "410", "503"}
-    for code in sorted(codes):
-        made[code] = {"description": _DESCRIPTIONS[code], "content": _PROBLEM}
-    made["default"] = {"description": "Any other problem", "content": _PROBLEM}
-    return made
+    return codes
 
 
-_RECORDED: Final = {
+_RECORDED: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["ledger", "outcome"],
     "properties": {

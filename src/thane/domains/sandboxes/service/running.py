@@ -191,7 +191,8 @@ class Runner:
             verdict=verdict,
             stdout=b"".join(streams["stdout"]),
             stderr=b"".join(streams["stderr"]),
-            files=await self._collect(intent, verdict),
+            # What was refused has no workspace, and the program that would say so may not even be there.
+            files=await self._collect(intent, verdict) if refused is None else (),
             refused=refused,
             stopped=stopped,
             ended_us=self._clock.now_us(),

@@ -12,6 +12,10 @@ import asyncio
 from collections import Counter, deque
 from typing import NamedTuple
 
+from thane.kernel.errors import Unavailable
+
+RETRY_SECONDS = 2
+
 
 class Share(NamedTuple):
     """Whose place it is. `turn` names what only one may hold at a time; empty if nothing."""
@@ -28,10 +32,16 @@ class Waiting(NamedTuple):
 
 
 class Slots:
-    """Places are held by name, so that a repeated `prepare` takes only one. A limit of 0 is none."""
+    """Places are held by name, so that a repeated `prepare` takes only one. A limit of 0 is none.
 
-    def __init__(self, count: int, *, per_tenant: int = 0, per_project: int = 0) -> None:
+    So many may wait; what would come after them is refused before anything of it is begun.
+    """
+
+    def __init__(
+        self, count: int, most_waiting: int = 1000, *, per_tenant: int = 0, per_project: int = 0
+    ) -> None:
         self._free = count
+        self._most_waiting = most_waiting
         self._per_tenant = per_tenant or count
         self._per_project = per_project or count
         self._held: dict[str, Share] = {}
@@ -39,13 +49,23 @@ class Slots:
         self._served: dict[str, int] = {}
         self._count = 0
         self._waiting: dict[tuple[str, str], deque[Waiting]] = {}
+        # Who was told to wait, also before it does.
+        self._expected: set[str] = set()
 
     def take_now(self, name: str, share: Share = Share()) -> bool:
-        """A place if one is free for this share; True also for who holds one."""
+        """A place if one is free for this share; True also for who holds one.
+
+        False lets it wait with `take`; Unavailable if too many wait.
+        """
         if name in self._held:
             return True
         # Whoever waits can have none now, or they would have it: so nobody is overtaken.
         if not self._admits(share):
+            if name not in self._expected and len(self._expected) >= self._most_waiting:
+                raise Unavailable(
+                    f"{len(self._expected)} executions wait for a slot already", retry_after=RETRY_SECONDS
+                )
+            self._expected.add(name)
             return False
         self._note(name, share)
         return True
@@ -53,6 +73,7 @@ class Slots:
     async def take(self, name: str, share: Share = Share()) -> None:
         """Wait for a place."""
         if self.take_now(name, share):
+            self._expected.discard(name)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue = self._waiting.setdefault(share[:2], deque())
@@ -67,9 +88,12 @@ class Slots:
                 queue.remove(mine)
                 self._tidy(share[:2])
             raise
+        finally:
+            self._expected.discard(name)
 
     def release(self, name: str) -> None:
         """Give the place back, and on to whoever is next."""
+        self._expected.discard(name)
         share = self._held.pop(name, None)
         if share is None:
             return
