@@ -105,9 +105,9 @@ def flood(server: Served, connections: int, body: bytes) -> Counter[int]:
     poll = selectors.DefaultSelector()
     found: Counter[int] = Counter()
     for _ in range(connections):
-        one = socket.create_connection((server.host, server.port), PATIENCE)
-        one.setblocking(False)
-        poll.register(one, selectors.EVENT_READ | selectors.EVENT_WRITE, [memoryview(head + body), b""])
+        opened = socket.create_connection((server.host, server.port), PATIENCE)
+        opened.setblocking(False)
+        poll.register(opened, selectors.EVENT_READ | selectors.EVENT_WRITE, [memoryview(head + body), b""])
     while poll.get_map():
         ready = poll.select(PATIENCE)
         assert ready, "nobody is answered any more"

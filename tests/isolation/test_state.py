@@ -38,7 +38,8 @@ async def test_a_verdict_names_the_jail_and_says_whether_the_context_lives(
     sandbox = new_id()
     first = (await run_job(client, cell(sandbox, "x = 1"))).verdict
     assert first.jail
-    assert first.context_alive
+    assert (first.jail_alive, first.context_alive) == (True, True)
+    assert sandbox in await client.idle()
     second = await run_job(client, cell(sandbox, "print(x)", jail=first.jail, continues=True))
     assert (second.stdout, second.verdict.jail) == (b"1\n", first.jail)
     assert not (await run_job(client, cell(sandbox, "import os; os._exit(0)"))).verdict.context_alive
@@ -59,7 +60,7 @@ async def test_what_used_up_the_memory_is_told_to_who_comes_next(
     jail = (await run_job(client, cell(sandbox, "x = 1"))).verdict.jail
     hungry = cell(sandbox, "kept = []\nwhile True: kept.append(bytearray(8 << 20))")
     ended = (await run_job(client, hungry)).verdict
-    assert (ended.outcome, ended.jail) == (Outcome.OUT_OF_MEMORY, "")
+    assert (ended.outcome, ended.jail, ended.jail_alive) == (Outcome.OUT_OF_MEMORY, jail, False)
     with pytest.raises(SandboxLost, match="used more memory"):
         await run_job(client, cell(sandbox, "print(x)", jail=jail))
     await client.close_sandbox(sandbox)
@@ -194,5 +195,5 @@ async def test_what_runs_in_a_sandbox_that_is_closed_is_cancelled(
             await asyncio.sleep(0.01)
     await client.close_sandbox(sandbox)
     ended = await running
-    assert (ended.verdict.outcome, ended.verdict.jail) == (Outcome.CANCELLED, "")
+    assert (ended.verdict.outcome, ended.verdict.jail_alive) == (Outcome.CANCELLED, False)
     assert "sandbox was ended" in ended.verdict.message

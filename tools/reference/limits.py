@@ -46,6 +46,7 @@ def _request() -> list[Row]:
     http, retention = Settings().http, Settings().retention
     return [
         ("body", _bytes(http.max_body_bytes), "http.max_body_bytes"),
+        ("file as a body", _bytes(http.max_file_bytes), "http.max_file_bytes"),
         ("body of a command on the same machine", _bytes(OWNERS_MOST), ""),
         ("head: request line and all headers", _bytes(http.max_header_bytes), "http.max_header_bytes"),
         ("time until its head is there", f"{http.header_timeout_secs} s", "http.header_timeout_secs"),

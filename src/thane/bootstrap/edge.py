@@ -47,6 +47,7 @@ def make_app(
     return HttpApp(
         pipeline,
         max_body_bytes=http.max_body_bytes,
+        max_file_bytes=http.max_file_bytes,
         proxies=proxies(settings),
         origins=http.cors_origins,
         admission=Admission(

@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from thane.domains.billing import Prices
-from thane.domains.sandboxes import Bounds, ResourceLimits, host_bounds
+from thane.domains.sandboxes import Bounds, Pace, ResourceLimits, host_bounds
 from thane.kernel.clock import MICROSECOND, Clock
 from thane.kernel.jobs import LedgerSigner, Periodic
 from thane.kernel.settings_schema import Settings
@@ -68,6 +68,17 @@ def bounds(settings: Settings) -> Bounds:
             max_disk_mb=isolation.max_disk_mb,
             max_execution_time_sec=isolation.max_timeout_secs,
         ),
+    )
+
+
+def pace(settings: Settings, limits: Bounds) -> Pace:
+    """How running code is watched."""
+    isolation = settings.isolation
+    return Pace(
+        sample_ms=isolation.sample_ms,
+        alert_percent=isolation.alert_percent,
+        most_memory_mb=limits.most.max_memory_mb,
+        idle_secs=isolation.sandbox_idle_secs,
     )
 
 

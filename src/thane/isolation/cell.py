@@ -75,7 +75,7 @@ class Cell:
             verdict["message"] += f"; the context's variables are {kept}"
         if self._sandbox.lost.is_set():
             verdict["message"] += "; the sandbox has ended with its contexts and files"
-        verdict["jail"] = "" if self._sandbox.lost.is_set() else self._sandbox.id
+        verdict |= {"jail": self._sandbox.id, "jail_alive": not self._sandbox.lost.is_set()}
         verdict["context_alive"] = self._sandbox.has_context(request.context or "")
         kept_place = place if request.collect and not self._sandbox.lost.is_set() else None
         return Finished(verdict, kept_place, self._sandbox.limits.disk_bytes, shared=True)

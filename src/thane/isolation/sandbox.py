@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,6 +111,7 @@ class Sandbox:
         )
         self.monitor.calm = True
         self._running = 0
+        self._used_at = time.monotonic()
         self._loop.add_reader(self._agent.fileno(), self._hear)
         self._watch = self._begin_watch()
 
@@ -139,7 +141,17 @@ class Sandbox:
             yield
         finally:
             self._running -= 1
+            self._used_at = time.monotonic()
             self.monitor.calm = self._running == 0
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since something ran in it; 0 while something does."""
+        return 0.0 if self._running else time.monotonic() - self._used_at
+
+    def touch(self) -> None:
+        """It is in use, though nothing runs in it."""
+        self._used_at = time.monotonic()
 
     @property
     def owner(self) -> int | None:

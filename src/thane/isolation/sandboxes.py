@@ -19,6 +19,9 @@ from thane.isolation.stage import Place
 
 Key = tuple[str, str]  # server's name, sandbox id
 _NO_SANDBOX_HINT = "It begins with the first execution that names a context, and ends with its server."
+_UNKNOWN = (
+    " (it was idle for too long, its server was away for more than a minute, or the isolation program ended)"
+)
 _CAUSES = {
     "memory": " because it used more memory than it may",
     "disk": " because it used more disk than it may",
@@ -97,6 +100,7 @@ class Sandboxes:
                 except BaseException:
                     self._entries.pop(key, None)
                     raise
+            entry.sandbox.touch()
             return entry.sandbox
 
     def find_in(self, server: str, sandbox_id: str, jail: str) -> Sandbox:
@@ -105,6 +109,7 @@ class Sandboxes:
         found = None if entry is None else entry.sandbox
         if found is None or found.lost.is_set() or (jail and found.id != jail):
             raise _lost(sandbox_id, None if found is None else found.cause)
+        found.touch()
         return found
 
     def find(self, server: str, sandbox_id: str) -> Sandbox:
@@ -112,6 +117,11 @@ class Sandboxes:
         if entry is None or entry.sandbox is None or entry.sandbox.lost.is_set():
             raise Refused("not_found", f"there is no stateful sandbox {sandbox_id}", _NO_SANDBOX_HINT)
         return entry.sandbox
+
+    def idle(self, server: str) -> dict[str, float]:
+        """For how many seconds nothing has run in each of a server's sandboxes."""
+        found = {key[1]: entry.sandbox for key, entry in self._entries.items() if key[0] == server}
+        return {name: sandbox.idle_seconds for name, sandbox in found.items() if sandbox is not None}
 
     def contexts(self, server: str, sandbox_id: str) -> list[dict[str, Any]]:
         found = self.find(server, sandbox_id).contexts.values()
@@ -146,6 +156,6 @@ class Sandboxes:
 
 
 def _lost(sandbox_id: str, cause: str | None) -> Refused:
-    why = _CAUSES.get(cause or "", "")
+    why = _CAUSES.get(cause or "", _UNKNOWN)
     message = f"the jail of {sandbox_id} has ended{why}, and with it its files and its contexts' variables"
     return Refused("sandbox_lost", message)

@@ -67,6 +67,7 @@ class Connection:
             "context.list": self._list_contexts,
             "context.end": self._end_context,
             "sandbox.close": self._close_sandbox,
+            "sandbox.idle": self._idle,
             "memory.raise": self._raise_memory,
             "file.write": self._write_file,
             "file.read": self._read_file,
@@ -186,6 +187,10 @@ class Connection:
     async def _close_sandbox(self, header: Header, _: bytes) -> None:
         await self._jobs.close_sandbox(self._server or "", _text(header, "sandbox_id"))
         self._send({"t": "closed", "id": header["id"]})
+
+    async def _idle(self, header: Header, _: bytes) -> None:
+        idle = self._sandboxes.idle(self._server or "")
+        self._send({"t": "idle", "id": header["id"], "idle": idle})
 
     async def _ladder(self, header: Header, _: bytes) -> None:
         self._send({"t": "ladder", "id": header["id"], "tiers": await self._probe.ladder()})

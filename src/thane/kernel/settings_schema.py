@@ -119,6 +119,10 @@ class Http(Section, frozen=True, kw_only=True):
         int, doc("Longest head of a request, in bytes; each header counts 32 more.", ge=1024)
     ] = 65_536
     max_body_bytes: Annotated[int, doc("Longest request body, in bytes.", ge=1024)] = MIB
+    max_file_bytes: Annotated[
+        int,
+        doc("Longest file that is put into a sandbox as a body of its own, in bytes.", ge=1024, le=1 << 29),
+    ] = 64 * MIB
     max_buffered_bytes: Annotated[
         int, doc("Bytes of bodies and of answers not taken that are held at one time; then 503.", ge=1024)
     ] = 64 * MIB
@@ -191,6 +195,23 @@ class Isolation(Section, frozen=True, kw_only=True):
     ] = "T1"
     slots: Annotated[int, doc("Executions at one time; 0 means one for each core.", ge=0, le=4096)] = 0
     max_queue: Annotated[int, doc("Executions that may wait for a slot; then 503.", ge=0)] = 1000
+    tenant_slots: Annotated[
+        int, doc("Executions of one tenant at one time; 0 means as many as there are slots.", ge=0, le=4096)
+    ] = 0
+    project_slots: Annotated[
+        int, doc("Executions of one project at one time; 0 means as many as there are slots.", ge=0, le=4096)
+    ] = 0
+    sample_ms: Annotated[
+        int, doc("Milliseconds between samples of what running code uses.", ge=50, le=3_600_000)
+    ] = 1000
+    alert_percent: Annotated[
+        int,
+        doc("Memory use, in per cent of its limit, above which a sandbox's alert goes off.", ge=1, le=100),
+    ] = 90
+    sandbox_idle_secs: Annotated[
+        int,
+        doc("Seconds that a sandbox keeps files and variables while nothing runs in it; 0: for ever.", ge=0),
+    ] = 3600
     memory_mb: Annotated[int, doc("Default memory of a sandbox, in MiB.", ge=16)] = 256
     cpu_cores: Annotated[Decimal, doc("Default CPU of a sandbox, in cores; may be a fraction.", gt=0)] = (
         Decimal(1)

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from thane.adapters.isolation import frames, program
 from thane.adapters.isolation.connection import Connection, ConnectionLost, Stream
 from thane.adapters.isolation.frames import Header
@@ -209,6 +211,11 @@ class IsolationClient:
 
     async def end_context(self, sandbox_id: str, context: str) -> None:
         await self._ask({"t": "context.end", "sandbox_id": sandbox_id, "context": context})
+
+    async def idle(self) -> dict[str, float]:
+        return msgspec.convert(
+            (await self._ask({"t": "sandbox.idle"}))["idle"], dict[str, float], strict=False
+        )
 
     async def close_sandbox(self, sandbox_id: str) -> None:
         await self._ask({"t": "sandbox.close", "sandbox_id": sandbox_id})

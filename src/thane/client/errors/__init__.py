@@ -71,9 +71,12 @@ from thane.client.errors.common import (
 from thane.client.errors.projects import ProjectInactive, ProjectUnknown
 from thane.client.errors.runs import RunFinished, RunUnknown
 from thane.client.errors.sandboxes import (
+    ContextExists,
+    ContextNotFound,
     ExecutionNotFound,
     FileNotProduced,
     LimitsOutOfRange,
+    SandboxFileNotFound,
     SandboxTerminated,
 )
 from thane.client.problem import (
@@ -96,7 +99,9 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "ConnectionLost",
+    "ContextExists",
     "ContextLost",
+    "ContextNotFound",
     "Corrupt",
     "DatabaseError",
     "Denied",
@@ -147,6 +152,7 @@ __all__ = [
     "RequestTimeout",
     "RunFinished",
     "RunUnknown",
+    "SandboxFileNotFound",
     "SandboxLost",
     "SandboxTerminated",
     "SealedCorrupt",
@@ -205,7 +211,9 @@ _KNOWN: dict[str, type[ApiError]] = {
         NotAcceptable,
         BundleInvalid,
         ConnectionFailed,
+        ContextExists,
         ContextLost,
+        ContextNotFound,
         Corrupt,
         Erased,
         ExecutionNotFound,
@@ -229,6 +237,7 @@ _KNOWN: dict[str, type[ApiError]] = {
         QueryFailed,
         RunFinished,
         RunUnknown,
+        SandboxFileNotFound,
         SandboxLost,
         SandboxTerminated,
         SealedCorrupt,

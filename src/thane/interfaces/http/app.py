@@ -15,7 +15,7 @@ import msgspec
 
 from thane.interfaces.http.admission import Admission
 from thane.interfaces.http.answer import Answer
-from thane.interfaces.http.asgi import JSON, Disconnected, Receive, Scope, Send, peer_of
+from thane.interfaces.http.asgi import BYTES, JSON, Disconnected, Receive, Scope, Send, peer_of
 from thane.interfaces.http.cors import Cors
 from thane.interfaces.http.forwarded import Proxies
 from thane.interfaces.http.health import Check, health_of
@@ -63,6 +63,7 @@ class HttpApp:
         pipeline: Pipeline,
         *,
         max_body_bytes: int = MIB,
+        max_file_bytes: int = 64 * MIB,
         proxies: Proxies | None = None,
         origins: Sequence[str] = (),
         admission: Admission | None = None,
@@ -77,9 +78,11 @@ class HttpApp:
         self._proxies = proxies or Proxies()
         self._cors = Cors(origins)
         self.admission = admission or Admission()
-        self._from_others = Taken(max_body_bytes, self._proxies, self.admission)
+        self._from_others = Taken(max_body_bytes, max_file_bytes, self._proxies, self.admission)
         # The owner could fill the disk as well, and sends one big file at a time.
-        self._from_owner = Taken(max(max_body_bytes, OWNERS_MOST), self._proxies, None)
+        self._from_owner = Taken(
+            max(max_body_bytes, OWNERS_MOST), max(max_file_bytes, OWNERS_MOST), self._proxies, None
+        )
         self.counted = counted
         self._health = health or {}
         self._metrics = metrics
@@ -199,6 +202,9 @@ class HttpApp:
     ) -> None:
         made = answer.more
         body = reply.body
+        if call.operation.gives:
+            await answer.send(reply.status, body, kind=BYTES)
+            return
         if reply.version is not None:
             made.append((b"etag", b'"%d"' % reply.version))
             if call.operation.method == "GET" and matches_etag(headers.get(b"if-none-match"), reply.version):

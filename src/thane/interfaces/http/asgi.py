@@ -14,6 +14,7 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Final = b"application/json"
+BYTES: Final = b"application/octet-stream"
 
 # In the scope's state: the `Peer`, where our own server carries the request.
 PEER: Final = "thane.peer"
@@ -61,18 +62,25 @@ class Holds(Protocol):
 
 
 async def read_body(
-    headers: Mapping[bytes, bytes], receive: Receive, most: int, holds: Holds | None = None
+    headers: Mapping[bytes, bytes],
+    receive: Receive,
+    most: int,
+    holds: Holds | None = None,
+    *,
+    is_file: bool = False,
 ) -> bytes:
     """The whole body; TooLarge as soon as it is known to exceed `most`, without reading on.
 
+    `is_file`: it is no JSON but a file's content, which has a limit of its own.
     `holds` has counted its bytes when it is returned, and refuses more than it has room for.
     """
+    hint = "Send less, or raise `http.max_file_bytes` in the settings." if is_file else None
     length = headers.get(b"content-length")
     if length is not None:
         if not length.isdigit():
             raise Malformed("Content-Length is no number")
         if int(length) > most:
-            raise TooLarge(f"the body has {int(length)} bytes; at most {most} are taken")
+            raise TooLarge(f"the body has {int(length)} bytes; at most {most} are taken", hint=hint)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise Disconnected
@@ -81,17 +89,22 @@ async def read_body(
         if holds is not None:
             holds.hold(len(body))
         return body
-    return await _read_on(body, message, receive, most, holds)
+    return await _read_on(body, message, receive, most, holds, hint)
 
 
 async def _read_on(
-    body: bytes, message: Mapping[str, Any], receive: Receive, most: int, holds: Holds | None
+    body: bytes,
+    message: Mapping[str, Any],
+    receive: Receive,
+    most: int,
+    holds: Holds | None,
+    hint: str | None,
 ) -> bytes:
     parts, size, held = [body], len(body), 0
     try:
         while True:
             if size > most:
-                raise TooLarge(f"the body has more than {most} bytes")
+                raise TooLarge(f"the body has more than {most} bytes", hint=hint)
             if holds is not None:
                 holds.hold(size - held)
                 held = size

@@ -19,6 +19,7 @@ _TEMPLATE: Final = "#/components/schemas/{name}"
 _RUN: Final = "^(run_[0-9a-f]{32})?$"
 _PROJECT: Final = "^(prj_[0-9a-f]{32})?$"
 _PROBLEM: Final = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_BINARY: Final = {"type": "string", "format": "binary"}
 _DESCRIPTIONS: Final = {
     "400": "The body cannot be read",
     "401": "Not signed in",
@@ -72,20 +73,17 @@ def document(operations: Operations, base: str) -> dict[str, Any]:
 def _types(bounds: list[Bound]) -> list[Any]:
     found: list[Any] = [Problem]
     for bound in bounds:
-        found += [bound.body_type] if bound.has_body else [bound.fields[n].type for n in _query(bound)]
+        found += [bound.body_type] if bound.has_body and not bound.takes else []
+        found += [bound.fields[n].type for n in bound.query_params]
         found += [bound.fields[name].type for name in bound.path_params]
         found += bound.streams
-        if bound.status != 204 and not bound.streams:
+        if bound.status != 204 and not bound.streams and not bound.gives:
             found.append(bound.response_type)
     return found
 
 
 def _tags(bound: Bound) -> tuple[str, ...]:
     return bound.declaration.tags or (bound.name.partition(".")[0],)
-
-
-def _query(bound: Bound) -> tuple[str, ...]:
-    return () if bound.has_body else tuple(n for n in bound.fields if n not in bound.path_params)
 
 
 def _operation(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
@@ -102,7 +100,10 @@ def _operation(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
         made["description"] = bound.description
     if bound.declaration.anonymous:
         made["security"] = []
-    if bound.has_body:
+    if bound.takes:
+        content = {"application/octet-stream": {"schema": _BINARY}}
+        made["requestBody"] = {"required": True, "content": content}
+    elif bound.has_body:
         example = {n: v for n, v in _example(bound).items() if n not in bound.path_params}
         content = {"schema": refs[id(bound.body_type)], "example": example}
         required = any(n in bound.required for n in bound.body_params)
@@ -129,7 +130,7 @@ def _example(bound: Bound) -> dict[str, Any]:
 def _parameters(bound: Bound, refs: dict[int, Any]) -> list[dict[str, Any]]:
     example = _example(bound)
     made: list[dict[str, Any]] = []
-    for name in (*bound.path_params, *_query(bound)):
+    for name in (*bound.path_params, *bound.query_params):
         where = "path" if name in bound.path_params else "query"
         parameter: dict[str, Any] = {
             "name": name,
@@ -142,7 +143,7 @@ def _parameters(bound: Bound, refs: dict[int, Any]) -> list[dict[str, Any]]:
         made.append(parameter)
     if bound.streams:
         made.append(_text("Last-Event-ID", "header", "Go on after this id; the same as `after`."))
-    if bound.status != 204 and "fields" not in bound.fields:
+    if bound.status != 204 and not bound.gives and "fields" not in bound.fields:
         made.append(_projection(bound))
     made += _headers(bound)
     return made
@@ -177,11 +178,13 @@ def _projection(bound: Bound) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _responses(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
+def _good(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "Done" if bound.effect is not Effect.NONE else "Found"}
     if bound.streams:
         events = {kind.__name__: refs[id(kind)] for kind in bound.streams}
         good["content"] = {"text/event-stream": {"schema": {"type": "string"}, "x-thane-events": events}}
+    elif bound.gives:
+        good["content"] = {"application/octet-stream": {"schema": _BINARY}}
     elif bound.status != 204:
         schema = refs[id(bound.response_type)]
         if bound.effect is Effect.OUTSIDE:
@@ -189,7 +192,11 @@ def _responses(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
         good["content"] = {"application/json": {"schema": schema}}
         if bound.effect is Effect.OUTSIDE:
             good["content"]["text/event-stream"] = {"schema": {"type": "string"}}
-    made: dict[str, Any] = {str(bound.status): good}
+    return good
+
+
+def _responses(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {str(bound.status): _good(bound, refs)}
     if bound.streams:
         made["101"] = {"description": "The same events over a WebSocket, if the request asks for one"}
     if takes_if_match(bound) and bound.effect is Effect.NONE:

@@ -41,9 +41,11 @@ Wanted = dict[bytes, bytes]
 
 
 class Taken(NamedTuple):
-    """What is taken of a client: so long a body, counted by `holds`, and the word of `proxies`."""
+    """What is taken of a client: so long a body, of JSON or of a file, counted by `holds`, and the
+    word of `proxies`."""
 
     max_body: int
+    max_file: int
     proxies: Proxies
     holds: Holds | None
 
@@ -76,8 +78,9 @@ async def call_of(
     query, fields = _query(bound, scope["query_string"])
     body = b""
     if bound.has_body:
-        body = await read_body(headers, receive, edge.max_body, edge.holds)
-        if body:
+        most = edge.max_file if bound.takes else edge.max_body
+        body = await read_body(headers, receive, most, edge.holds, is_file=bool(bound.takes))
+        if body and not bound.takes:
             try:
                 _check_type(headers.get(b"content-type", b""))
             except NotAcceptable:

@@ -175,7 +175,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
     files: tuple[ProducedFile, ...] = ()
     refused_files: tuple[tuple[str, str], ...] = ()
     files_left_out: int = 0  # beyond the most that are listed
-    jail: str = ""  # of the stateful sandbox, if it lives on
+    jail: str = ""  # of the stateful sandbox
+    jail_alive: bool = False
     context_alive: bool = False  # whether the context has an interpreter that lives
 
 
@@ -238,6 +239,9 @@ class Isolation(Protocol):
     async def end_context(self, sandbox_id: str, context: str) -> None:
         """End a context's interpreter, with what runs in it; its next execution begins anew.
         Raises NotFound."""
+
+    async def idle(self) -> dict[str, float]:
+        """This server's stateful sandboxes, and for how many seconds nothing has run in each."""
 
     async def close_sandbox(self, sandbox_id: str) -> None:
         """End a stateful sandbox with all its contexts and files. Unknown ids are ignored."""
