@@ -107,7 +107,7 @@ def test_every_command_prints_one_json_document(data: Path) -> None:
         env=environment(),
         capture_output=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=10 * PATIENCE,
     )
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().split() == [path[0] for path in ARGUMENTS]

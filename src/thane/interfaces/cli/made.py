@@ -23,7 +23,7 @@ import msgspec
 
 from thane.interfaces.cli.main import data_option, launcher_of
 from thane.interfaces.cli.output import USAGE, body_of, note, print_json, refuse, table
-from thane.interfaces.cli.tables import Column
+from thane.interfaces.cli.tables import Column, plain
 from thane.interfaces.local import Answer
 from thane.kernel.operations.declare import description_of
 from thane.kernel.operations.registry import Bound, Operations
@@ -196,7 +196,7 @@ def show(body: Any) -> None:
                 click.echo(f"{name}:")
                 _show_rows(value)
             else:
-                click.echo(f"{name}: {_cell(value)}")
+                click.echo(plain(f"{name}: {_cell(value)}"))
 
 
 def _show_program(body: dict[str, Any]) -> None:
@@ -212,7 +212,17 @@ def _show_rows(rows: list[dict[str, Any]]) -> None:
         return
     names = [n for n, v in rows[0].items() if not isinstance(v, dict | list)]
     names = [n for n in names if n not in ("tenant_id", "project_id", "user_id", "version")][:COLUMNS]
-    table([[_cell(row.get(n)) for n in names] for row in rows], [Column(n.upper(), "middle") for n in names])
+    table([[_cell(row.get(n)) for n in names] for row in rows], [_column(n) for n in names])
+
+
+def _column(name: str) -> Column:
+    """A row's own id is to be copied, those of others may be shortened, and times go first."""
+    head = name.upper()
+    if name == "id":
+        return Column(head)
+    if name.endswith("_id"):
+        return Column(head, "middle")
+    return Column(head, "drop") if name.endswith("_at") else Column(head, "wrap")
 
 
 def _cell(value: Any) -> str:
