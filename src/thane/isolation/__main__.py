@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from thane.isolation import broom, cgroups, claims, confined, interpreter, janitor, libc, life, tiers
+from thane.isolation import broom, cgroups, claims, confined, gvisor, interpreter, janitor, libc, life, tiers
 from thane.isolation.host import Host
 from thane.isolation.jobs import Jobs
 from thane.isolation.nursery import Nursery
@@ -38,7 +38,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--idle", type=float, default=10.0, help="seconds to wait after the last client")
     parser.add_argument("--stock", type=int, default=2, help="jails that are made ahead of their jobs")
-    parser.add_argument("--force-tier", choices=tiers.TRIED, help="for tests: use this tier or none")
+    parser.add_argument("--force-tier", choices=tiers.KNOWN, help="for tests: use this tier or none")
+    parser.add_argument("--runsc", help="where gVisor is; default: the usual places")
     arguments = parser.parse_args()
     if not 1 <= arguments.slots <= _MOST_SLOTS:
         parser.error(f"--slots must be from 1 to {_MOST_SLOTS}")
@@ -88,6 +89,7 @@ def _prepare(arguments: argparse.Namespace) -> Host:
         uids=_UIDS_PER_PROGRAM,
         processors=processors,
         force_tier=arguments.force_tier,
+        runsc=arguments.runsc or gvisor.find(),
     )
     host.confinement = confined.allowed(host)
     return host

@@ -66,6 +66,7 @@ def resource_limits(request: Request, tier: str) -> list[tuple[int, int]]:
     ]
     if tier != tiers.T2:
         found.append((resource.RLIMIT_AS, limits.memory_bytes * _ADDRESS_SPACE_FACTOR + _ADDRESS_SPACE_MORE))
+    if tier in (tiers.T2_MINUS, tiers.T1):  # a guest's kernel does not count processes
         found.append((resource.RLIMIT_NPROC, limits.processes + _others_of_this_user(tier)))
     highest = {number: resource.getrlimit(number)[1] for number, _ in found}
     return [
@@ -130,7 +131,7 @@ def standard_input(request: Request) -> int:
 
 def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> dict[str, object]:
     """What the program's process is told, but for its descriptors."""
-    inside = tiers.has_namespaces(tier)
+    inside = tier != tiers.T1
     workspace, code = (root.WORKSPACE, root.CODE) if inside else (place.workspace, place.code)
     cpus = affinity(host.processors, request.limits.cpu_millicores, slot) if tier == tiers.T2_MINUS else set()
     return {
