@@ -48,6 +48,18 @@ sdk:
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}
 
+# all hostile programs on all tiers, as root and as a user (needs root), and their figures into the docs
+hostile *arguments:
+    bash tests/hostile/all.sh {{ arguments }}
+
 # everything that must hold on each registered store engine
 all-engines:
     uv run pytest -m every_engine
+
+# schemathesis against a running server, with so many examples per operation
+schemathesis examples="200":
+    uv run --group contract pytest tests/contract --examples {{ examples }}
+
+# commit to client with a thousand watchers that want the same event, beside busy writers
+live *options:
+    uv run python benchmarks/live.py {{ options }}

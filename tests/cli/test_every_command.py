@@ -33,6 +33,7 @@ def walk(
 COMMANDS = dict(walk(cli))
 # What each is called with; `{key}` is a key's id. A new command wants a line here, or a test of its own.
 ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("demo",): (),
     ("run",): ("-c", "print(1)"),
     ("keys", "create"): ("walked",),
     ("keys", "list"): (),

@@ -16,10 +16,12 @@ from thane.adapters.isolation import IsolationClient
 from thane.kernel.ports.isolation import InputFile, Job, Limits, OutputChunk, Sample, Tier, Verdict
 
 MB = 1 << 20
-LIMITS = Limits(memory_bytes=256 * MB, cpu_millicores=1000, disk_bytes=32 * MB, timeout_ms=10_000)
+# How many times slower than usual this machine is: emulated ones (`just vm`) are.
+SLOWNESS = int(os.environ.get("THANE_TEST_SLOWNESS", "1"))
+LIMITS = Limits(memory_bytes=256 * MB, cpu_millicores=1000, disk_bytes=32 * MB, timeout_ms=10_000 * SLOWNESS)
 TIERS = (Tier.T2, Tier.T2_MINUS, Tier.T1)  # what jobs get that demand nothing, strongest first
 EVERY_TIER = (Tier.T3, *TIERS)
-BOUND = 20.0  # seconds that any condition may take before a test says it does not come
+BOUND = 20.0 * SLOWNESS  # seconds that any condition may take before a test says it does not come
 
 _ids = itertools.count(1)
 

@@ -99,8 +99,13 @@ async def test_closing_the_iterator_cancels(client: IsolationClient) -> None:
     async for event in iterator:
         if isinstance(event, OutputChunk):
             break
+    assert processes_with(marker) != [], "they run until it is closed"
     await iterator.aclose()  # type: ignore[attr-defined]
     wait_until(lambda: not processes_with(marker), "its processes are gone")
+    async with asyncio.timeout(20):
+        while (verdict := await client.recall(what.id)) is None:
+            await asyncio.sleep(0.005)
+    assert verdict.outcome == Outcome.CANCELLED
 
 
 async def test_a_queued_job_is_cancelled_before_it_starts(best: IsolationClient) -> None:

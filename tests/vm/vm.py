@@ -34,6 +34,7 @@ MODULES = (
     *("netfs", "fscache", "9pnet", "9pnet_virtio", "9p", "overlay"),
 )
 USER = 12345
+SLOWNESS = 10  # of an emulated processor
 # The tier with control groups in them, and what does not depend on the tier.
 DEFAULT = ("-q", "-k", "[T2] or best or cgroup", "tests/isolation")
 EXIT = re.compile(r"^VM-EXIT (\d+)\s*$", re.MULTILINE)
@@ -61,19 +62,21 @@ mount -t tmpfs -o mode=1777 tmpfs /tmp
 mount -t tmpfs -o mode=755 tmpfs /run
 ip link set lo up 2>/dev/null
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1 THANE_TEST_SLOWNESS={slowness}
 echo "kernel $(uname -r), control groups: $(cat /sys/fs/cgroup/cgroup.controllers)"
 {run}
 echo "VM-EXIT $?"
 sync
-echo o > /proc/sysrq-trigger
+echo b > /proc/sysrq-trigger
 sleep 60
 """
 _AS_ROOT = "cd {root} && {python} -m pytest {arguments}"
 # What systemd does for a user with Delegate=yes: a group of his own, and a process of his in it.
 _AS_USER = """
 mkdir /sys/fs/cgroup/delegated /sys/fs/cgroup/others
-for pid in $(cat /sys/fs/cgroup/cgroup.procs); do echo $pid > /sys/fs/cgroup/others/cgroup.procs 2>/dev/null; done
+for pid in $(cat /sys/fs/cgroup/cgroup.procs); do
+    echo $pid > /sys/fs/cgroup/others/cgroup.procs 2>/dev/null
+done
 echo '+memory +pids +cpu' > /sys/fs/cgroup/cgroup.subtree_control
 chown {user}:{user} /sys/fs/cgroup/delegated /sys/fs/cgroup/delegated/cgroup.procs
 chown {user}:{user} /sys/fs/cgroup/delegated/cgroup.subtree_control /sys/fs/cgroup/delegated/cgroup.threads
@@ -135,7 +138,7 @@ def initramfs(modules: dict[str, Path], start: str, into: Path) -> Path:
     for name in ("bin", "modules", "dev"):
         (tree / name).mkdir(parents=True)
     shutil.copy(needs("busybox", "busybox-static"), tree / "bin/busybox")
-    os.symlink("busybox", tree / "bin/sh")
+    (tree / "bin/sh").symlink_to("busybox")
     for name, path in modules.items():
         shutil.copy(path, tree / f"modules/{name}.ko")
     order = " ".join(name for name in MODULES if name in modules)
@@ -165,12 +168,12 @@ def start_script(arguments: argparse.Namespace) -> str:
         run = _AS_USER.format(**said, python="/usr/bin/python3")
     else:
         run = _AS_ROOT.format(**said, python=ROOT / ".venv/bin/python")
-    return _START.format(run=run)
+    return _START.format(run=run, slowness=1 if _accelerated() else SLOWNESS)
 
 
 def boot(kernel: Path, archive: Path, share: Path, memory: int) -> str:
     """Run it to its end; what it printed."""
-    accelerated = os.access("/dev/kvm", os.R_OK | os.W_OK) and _has_virtualisation()
+    accelerated = _accelerated()
     command = [
         needs("qemu-system-x86_64", "qemu-system-x86"),
         *("-accel", "kvm" if accelerated else "tcg,thread=multi"),
@@ -191,8 +194,10 @@ def boot(kernel: Path, archive: Path, share: Path, memory: int) -> str:
     return "".join(said)
 
 
-def _has_virtualisation() -> bool:
-    """Whether the processor can: that /dev/kvm is there proves nothing."""
+def _accelerated() -> bool:
+    """Whether there is KVM: that /dev/kvm is there proves nothing, the processor must be able to."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
     flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return flags is not None and bool({"vmx", "svm"} & set(flags[1].split()))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from thane.kernel.operations.declare import Effect
+from thane.kernel.operations.declare import Effect, Outside
 from thane.kernel.operations.registry import Bound
 from thane.kernel.operations.stages.match import takes_if_match
 from tools.sdk.kinds import Kinds, docstring
@@ -36,6 +36,7 @@ def constants(bounds: Iterable[Bound]) -> str:
         parts += ["outside=True"] if bound.effect is Effect.OUTSIDE else []
         secrets = bound.declaration.secret_fields
         parts += [f"secrets={secrets!r}"] if secrets else []
+        parts += [f"takes={bound.takes!r}"] if bound.takes else []
         lines.append(f"{resource_of(bound)[1].upper()} = Op({', '.join(parts)})")
     return "\n".join(lines) + "\n"
 
@@ -78,6 +79,8 @@ def class_name(resource: str) -> str:
 def _method(bound: Bound, kinds: Kinds) -> str:
     if bound.declaration.lists:
         return _list(bound, kinds)
+    if bound.gives:
+        return _bytes(bound, kinds)
     outside = bound.effect is Effect.OUTSIDE
     answer = kinds.answer(bound.response_type, recorded=outside)
     shown = f"Async{answer}" if answer in BOUND else answer
@@ -92,9 +95,11 @@ def _method(bound: Bound, kinds: Kinds) -> str:
     text = f"""
     async def {verb}({signature}) -> {shown}:
 {_doc(bound, ())}
-        return await self._core.call({op}, {shown}, {values}, {fields}{extra}{more})
+        return await self._core.call({op}, {shown}, {values}, {_sent(bound, fields)}{extra}{more})
 """
-    if outside:
+    if (
+        bound.outside is not None and type(bound.outside).record is not Outside.record
+    ):  # else nothing comes in between
         text += f'''
     async def stream_{verb}({signature}) -> AsyncIterator[Progress | {shown}]:
         """`{verb}`, yielding what comes while it is at work, and its result as the last."""
@@ -102,6 +107,16 @@ def _method(bound: Bound, kinds: Kinds) -> str:
             yield event
 '''
     return text.strip("\n")
+
+
+def _bytes(bound: Bound, kinds: Kinds) -> str:
+    signature, values, fields = _arguments(bound, kinds, ())
+    verb = resource_of(bound)[1]
+    return f"""
+    async def {_name(verb)}({signature}) -> bytes:
+{_doc(bound, ())}
+        return await self._core.fetch(ops.{verb.upper()}, {values}, {fields})
+""".strip("\n")
 
 
 def _list(bound: Bound, kinds: Kinds) -> str:
@@ -135,6 +150,16 @@ def _arguments(bound: Bound, kinds: Kinds, left_out: tuple[str, ...]) -> tuple[s
     signature = ", ".join(needed + (["*", *optional] if optional else []))
     values = "{" + ", ".join(f"{name!r}: {_name(name)}" for name in bound.path_params) + "}"
     return signature, values, f"given({', '.join(sent)})"
+
+
+def _sent(bound: Bound, fields: str) -> str:
+    """The expression of the fields; a body of bytes goes as it is."""
+    if not bound.takes:
+        return fields
+    rest = fields.replace(f"{bound.takes}={_name(bound.takes)}, ", "").replace(
+        f", {bound.takes}={_name(bound.takes)}", ""
+    )
+    return f"{{**{rest}, {bound.takes!r}: {_name(bound.takes)} or b''}}"
 
 
 def _keyword(signature: str, argument: str) -> str:

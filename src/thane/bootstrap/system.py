@@ -20,16 +20,16 @@ from thane import __version__
 from thane.adapters.disk import DataFolder
 from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
-from thane.bootstrap.monitoring import health, metrics
+from thane.bootstrap.edge import make_app
+from thane.bootstrap.monitoring import health
 from thane.bootstrap.place import open_keys
+from thane.bootstrap.running import Running
 from thane.bootstrap.upkeep import upkeep
 from thane.bootstrap.values import (
     HOUR_US,
     Meters,
     access_kept_since,
-    bounds,
     identity_cache,
-    networks,
     prices,
     signer_jobs,
 )
@@ -45,18 +45,10 @@ from thane.domains.projects import ProjectsService
 from thane.domains.projects import module as projects_module
 from thane.domains.runs import RunsService
 from thane.domains.runs import module as runs_module
-from thane.domains.sandboxes import (
-    Artifacts,
-    ExecutionsService,
-    MarkStarted,
-    SandboxesService,
-    Slots,
-    host_bounds,
-)
+from thane.domains.sandboxes import host_bounds
 from thane.domains.sandboxes import module as sandboxes_module
 from thane.domains.system import Server, SystemService
 from thane.domains.system import module as system_module
-from thane.interfaces.http.app import HttpApp
 from thane.kernel.clock import Clock, SystemClock, from_us
 from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.feed import Feed
@@ -68,8 +60,7 @@ from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.pipeline import Pipeline, Ports
 from thane.kernel.operations.reconciler import Reconciler
 from thane.kernel.operations.registry import Operations
-from thane.kernel.ports.isolation import Tier, TierReport
-from thane.kernel.ports.passthrough import NoBudgets
+from thane.kernel.ports.isolation import TierReport
 from thane.kernel.ports.rules import AllOf
 from thane.kernel.records import Records, Registry, schema_of
 from thane.kernel.records.engine import Engine
@@ -207,20 +198,16 @@ class System:
         self.runs = RunsService()
         self.system = SystemService(self.records, self.clock, self._server())
         self.isolation = self._isolation()
-        limits = bounds(self.settings)
-        self.sandboxes = SandboxesService(limits)
-        self.executions = ExecutionsService(
+        running = Running(
+            self.settings,
             isolation=self.isolation,
             billing=self.billing,
-            budgets=NoBudgets(),
-            bounds=limits,
-            artifacts=Artifacts(self.folder.artifacts),
-            slots=Slots(self._slots()),
-            minimum_tier=Tier(self.settings.isolation.minimum_tier),
+            telemetry=self.telemetry,
+            artifacts=self.folder.artifacts,
+            slots=self._slots(),
             clock=self.clock,
-            ids=self.ids,
-            meter=self.telemetry.execution,
         )
+        self.sandboxes, self.executions, self.running = running.sandboxes, running.executions, running
         self.feed = Feed(self.engine)
         self.signer = LedgerSigner(self.engine, self.keys, self.feed)
         kept_since = access_kept_since(self.settings, self.clock)
@@ -232,7 +219,7 @@ class System:
             projects_module.module(self.projects),
             billing_module.module(self.billing),
             runs_module.module(self.runs),
-            sandboxes_module.module(self.sandboxes, self.executions),
+            running.module(),
             audit_module.module(self.audit),
             live_module.module(self.live),
         )
@@ -252,7 +239,7 @@ class System:
             server_id=self.server_id,
             idempotency_us=self.settings.retention.idempotency_hours * HOUR_US,
         )
-        self.executions.started = self._mark_started
+        self.running.tell(self.pipeline.as_system)
         self.reconciler = Reconciler(
             self.records,
             self.operations,
@@ -264,15 +251,8 @@ class System:
             is_dead=lambda server_id: server_id != self.server_id,
         )
         self.jobs = self._jobs()
-        self.app = HttpApp(
-            self.pipeline,
-            max_body_bytes=self.settings.http.max_body_bytes,
-            proxies=networks(self.settings),
-            health=health(self.engine, self.isolation),
-            metrics=(lambda: metrics(self.telemetry)) if self.settings.monitoring.metrics_enabled else None,
-            metrics_path=self.settings.monitoring.prometheus_endpoint,
-            counted=self.telemetry.http_request,
-        )
+        parts = health(self.engine, self.isolation)
+        self.app = make_app(self.pipeline, self.settings, self.telemetry, parts)
 
     def _jobs(self) -> JobRunner:
         """Everything that happens beside requests."""
@@ -305,9 +285,6 @@ class System:
 
     async def _sweep_artifacts(self, tools: Tools) -> None:
         await asyncio.to_thread(self.executions.artifacts.sweep)
-
-    async def _mark_started(self, tenant_id: str, execution_id: str) -> None:
-        await self.pipeline.as_system("executions.start", tenant_id, MarkStarted(execution_id=execution_id))
 
     def _slots(self) -> int:
         return self.settings.isolation.slots or host_bounds()[1]

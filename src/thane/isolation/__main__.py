@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -126,6 +127,9 @@ def main() -> None:
         return
     if os.getsid(0) != os.getpid():
         os.setsid()
+    # A jail of an ordinary user's fills the user's count of descriptors on their way up to its own limit.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     asyncio.run(_serve(arguments, _prepare(arguments)))
     sys.stderr.flush()
 

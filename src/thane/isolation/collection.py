@@ -7,15 +7,18 @@ silently. This module reads; who may have the files is the caller's affair.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from dataclasses import dataclass, field
 
-from thane.isolation import libc
+from thane.isolation import opening
 from thane.isolation.request import MAX_FILES, check_name
 
-_RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 _MAX_DEPTH = 32
+# Bytes of JSON: all names, and all refusals, travel in the verdict's one header, which has a limit.
+_MOST_NAMES = _MOST_REFUSALS = 256 << 10
+_MOST_SHOWN = 200
 _KINDS = {
     stat.S_IFLNK: "it is a symbolic link",
     stat.S_IFIFO: "it is a named pipe",
@@ -31,6 +34,31 @@ Fingerprint = tuple[int, int, int]  # inode, size, time of change
 class Found:
     files: list[tuple[str, int]] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    names: int = 0  # bytes of JSON of the files' names
+    refusals: int = 0
+    left_out: int = 0  # files, and refusals, that had no room in these lists
+
+    def refuse(self, path: str, reason: str) -> None:
+        entry = (_shown(path), reason)
+        size = len(json.dumps(entry))
+        if self.refusals + size > _MOST_REFUSALS:
+            self.left_out += 1
+            return
+        self.refusals += size
+        self.refused.append(entry)
+
+    def keep(self, path: str, size: int) -> None:
+        """Take a file, if there is room for it."""
+        names = self.names + len(json.dumps(path))
+        if len(self.files) >= MAX_FILES or names > _MOST_NAMES:
+            self.left_out += 1
+        else:
+            self.names = names
+            self.files.append((path, size))
+
+    def sort(self) -> None:
+        self.files.sort()
+        self.refused.sort()
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -41,7 +69,8 @@ def fingerprint(path: str) -> Fingerprint:
 def _shown(name: str) -> str:
     """The name as text that may be printed: what is not UTF-8 or moves a terminal's cursor is escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    shown = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
 
 
 def _refusal(name: str, status: os.stat_result, limit: int) -> str | None:
@@ -67,7 +96,7 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
             try:
                 entries = _list(root, folder)
             except OSError as error:
-                found.refused.append((_shown(folder), f"the folder cannot be read ({error.strerror})"))
+                found.refuse(folder, f"the folder cannot be read ({error.strerror})")
                 continue
             for name, status in entries:
                 path = f"{folder}/{name}" if folder else name
@@ -75,28 +104,24 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
                     if depth < _MAX_DEPTH:
                         waiting.append((path, depth + 1))
                     else:
-                        found.refused.append((_shown(path), f"it lies deeper than {_MAX_DEPTH} folders"))
+                        found.refuse(path, f"it lies deeper than {_MAX_DEPTH} folders")
                     continue
                 if unchanged.get(path) == (status.st_ino, status.st_size, status.st_mtime_ns):
                     continue
                 reason = _refusal(path, status, min(limit, limit - total))
-                if reason is None and len(found.files) >= MAX_FILES:
-                    reason = f"more than {MAX_FILES} files; put them into an archive"
                 if reason is None:
                     total += status.st_size
-                    found.files.append((path, status.st_size))
-                elif len(found.refused) < MAX_FILES:
-                    found.refused.append((_shown(path), reason))
+                    found.keep(path, status.st_size)
+                else:
+                    found.refuse(path, reason)
     finally:
         os.close(root)
-    found.files.sort()
-    found.refused.sort()
+    found.sort()
     return found
 
 
 def _list(root: int, folder: str) -> list[tuple[str, os.stat_result]]:
-    name = os.fsencode(folder) or b"."
-    descriptor = libc.openat2(root, name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, _RESOLVE)
+    descriptor = opening.folder_beneath(root, os.fsencode(folder) or b".")
     try:
         with os.scandir(descriptor) as entries:
             return [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
@@ -108,8 +133,7 @@ def open_file(workspace: str, name: str, limit: int) -> int:
     """A descriptor to read one file that `scan` has listed. Raises OSError if it is not what it was."""
     root = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-        descriptor = libc.openat2(root, os.fsencode(name), flags, _RESOLVE)
+        descriptor = opening.file_beneath(root, os.fsencode(name))
     finally:
         os.close(root)
     reason = _refusal(name, os.fstat(descriptor), limit)

@@ -1,4 +1,4 @@
-"""Watches a guest of tier T3. Its processes are not the host's, so they are counted by what runsc makes of them.
+"""Watches a guest of tier T3. Its processes are not the host's: they are counted by what runsc makes of them.
 
 The guest's memory is one memory file of runsc's kernel process; a process of the guest is a
 few threads below it. What runsc itself took until the program started is not the program's.
@@ -51,8 +51,18 @@ class GuestMonitor(Monitor):
         root: int,
         send: Send,
         stop: Callable[[str], None],
+        sample_seconds: float,
     ) -> None:
-        super().__init__(place, limits, group, root=root, first=None, send=send, stop=stop)
+        super().__init__(
+            place,
+            limits,
+            group,
+            root=root,
+            first=None,
+            send=send,
+            stop=stop,
+            sample_seconds=sample_seconds,
+        )
         self._kernel = 0  # the pid of runsc's kernel process, once it is found
         self._memory_file = ""
         pids = watchdog.descendants(root)
@@ -60,12 +70,16 @@ class GuestMonitor(Monitor):
         self.usage.peak_memory_bytes = self._in_memory_file()
         if group is not None:
             self._setup_memory = max(0, group.memory_now() - self._in_memory_file())
-            group.limit(
-                GroupLimits(limits.memory_bytes + self._setup_memory, limits.cpu_millicores, _threads(limits))
-            )
+            self.raise_memory(limits)
         else:
             self._setup_memory = _anonymous(pids)
             self._setup_cpu_us = sum(_cpu_us(pid) for pid in pids)
+
+    def raise_memory(self, limits: Limits) -> None:
+        self._limits = limits
+        if self._group is not None:
+            memory = limits.memory_bytes + self._setup_memory
+            self._group.limit(GroupLimits(memory, limits.cpu_millicores, _threads(limits)))
 
     def _find_kernel(self, pids: list[int]) -> None:
         """The one process with its memory file open that none of the others with it open is a parent of."""

@@ -91,9 +91,7 @@ def bundle(executable: str) -> str:
             "root": {"path": GUEST_ROOT, "readonly": True},
             "hostname": "sandbox",
             "mounts": mounts,
-            "linux": {
-                "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]
-            },
+            "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
         }
     )
 

@@ -57,11 +57,9 @@ def _enter(channel: socket.socket, plan: root.Plan, *, mapped: bool) -> None:
 
 
 def _end() -> NoReturn:
-    """Once the midwives have ended: what outlived us would be the isolation program's to reap, unknown to it."""
-    try:
+    """Once the midwives have ended: the isolation program would inherit those that outlive us, and not know."""
+    with contextlib.suppress(ChildProcessError):
         os.wait()  # with SIGCHLD ignored it returns when no child is left, and reports none
-    except ChildProcessError:
-        pass
     os._exit(0)
 
 

@@ -71,6 +71,30 @@ class Reader:
             if self._observe is not None:
                 self._observe(verb, table, time.perf_counter() - started)
 
+    async def several(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
+        """All rows of each statement, all of one moment."""
+        started = time.perf_counter()
+        self._deadline = started + INLINE_SECONDS
+        connection = self._inline
+        try:
+            try:
+                connection.execute("BEGIN")
+                try:
+                    return [connection.execute(sql, args).fetchall() for sql, args in statements]
+                finally:
+                    if connection.in_transaction:
+                        connection.execute("COMMIT")
+            except (apsw.InterruptError, apsw.BusyError):
+                self.sent_to_pool += 1
+            return await self.pooled(
+                lambda pooled: [pooled.execute(sql, args).fetchall() for sql, args in statements]
+            )
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise query_failed(error) from error
+        finally:
+            if self._observe is not None:
+                self._observe("ask", "several", time.perf_counter() - started)
+
     async def pooled(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run `work` in a pool thread inside one read transaction, so that all it sees is of one moment."""
 

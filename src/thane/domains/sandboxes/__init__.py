@@ -3,21 +3,37 @@
 from thane.domains.sandboxes.entities import Execution, ResourceLimits, Sandbox
 from thane.domains.sandboxes.operations import MarkStarted
 from thane.domains.sandboxes.service import (
+    Alert,
     Artifacts,
     Bounds,
+    ContextsService,
     ExecutionsService,
+    FilesService,
+    Intent,
+    MemoryHigh,
+    MetricsService,
+    Pace,
+    Runner,
     SandboxesService,
     Slots,
     host_bounds,
 )
 
 __all__ = [
+    "Alert",
     "Artifacts",
     "Bounds",
+    "ContextsService",
     "Execution",
     "ExecutionsService",
+    "FilesService",
+    "Intent",
     "MarkStarted",
+    "MemoryHigh",
+    "MetricsService",
+    "Pace",
     "ResourceLimits",
+    "Runner",
     "Sandbox",
     "SandboxesService",
     "Slots",

@@ -138,6 +138,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     transient: tuple[str, ...]
     needs_of: NeedsOf | None
     streams: tuple[type[msgspec.Struct], ...]
+    takes: str
+    gives: str
     target: Any  # the function, or the class over Outside
 
 
@@ -159,6 +161,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
     transient: tuple[str, ...] = (),
     needs_of: NeedsOf | None = None,
     streams: tuple[type[msgspec.Struct], ...] = (),
+    takes: str = "",
+    gives: str = "",
 ) -> Callable[[T], T]:
     """Mark a function or an `Outside` class as an operation; it stays what it was.
 
@@ -173,6 +177,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
     permission, where it follows from the request; `needs` then says so to people.
     `streams`: the answer is a stream of these events for as long as the client listens; the
     handler returns a `Stream` (see `streams.py`), which the host shows as it can.
+    `takes`: the field of the request that is the whole body, as bytes; the others stand in path and
+    query. `gives`: the field of the answer that is the whole body of the answer, as bytes.
     """
 
     def mark(target: T) -> T:
@@ -194,6 +200,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
             transient=transient,
             needs_of=needs_of,
             streams=streams,
+            takes=takes,
+            gives=gives,
             target=target,
         )
         return target
