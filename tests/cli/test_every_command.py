@@ -31,10 +31,29 @@ def walk(
 
 
 COMMANDS = dict(walk(cli))
-# What each is called with; `{key}` is a key's id. A new command wants a line here, or a test of its own.
+# What each is called with; `{key}` is the id of a key, and so on. A new command wants a line, or a test.
 ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("demo",): (),
     ("run",): ("-c", "print(1)"),
+    ("sandboxes", "create"): ("--name", "walked"),
+    ("sandboxes", "execute"): ("{sandbox}", "open('f', 'w').write('x')"),
+    ("sandboxes", "get"): ("{sandbox}",),
+    ("sandboxes", "list"): (),
+    ("sandboxes", "dashboard"): (),
+    ("sandboxes", "resource-summary"): ("{sandbox}",),
+    ("sandboxes", "list-files"): ("{sandbox}",),
+    ("contexts", "create"): ("{sandbox}", "--name", "walked"),
+    ("contexts", "list"): ("{sandbox}",),
+    ("contexts", "restart"): ("{sandbox}", "walked"),
+    ("contexts", "remove"): ("{sandbox}", "walked"),
+    ("executions", "list"): ("--sandbox-id", "{sandbox}"),
+    ("executions", "get"): ("{execution}",),
+    ("executions", "output"): ("{execution}",),
+    ("executions", "read-file"): ("{execution}", "f"),
+    ("resource-metrics", "list"): ("{execution}",),
+    ("resource-metrics", "record"): ("{execution}", '{"loss": 0.5}'),
+    ("resource-alerts", "list"): ("{sandbox}",),
+    ("sandboxes", "terminate"): ("{sandbox}",),
     ("keys", "create"): ("walked",),
     ("keys", "list"): (),
     ("keys", "revoke"): ("{key}",),
@@ -62,13 +81,15 @@ from click.testing import CliRunner
 from thane.bootstrap.launcher import ProgramLauncher
 from thane.interfaces.cli.main import cli
 
-key = ""
+ids = {}
+MADE = {"keys create": "{key}", "sandboxes create": "{sandbox}", "sandboxes execute": "{execution}"}
 for words in json.loads(sys.argv[1]):
-    given = [word.replace("{key}", key) for word in words]
+    given = [ids.get(word, word) for word in words]
     done = CliRunner().invoke(cli, given, obj=ProgramLauncher(), prog_name="thane")
     assert done.exit_code == 0, (words, done.output, done.exception)
     document = json.loads(done.stdout)
-    key = document["id"] if words[:2] == ["keys", "create"] else key
+    if " ".join(words[:2]) in MADE:
+        ids[MADE[" ".join(words[:2])]] = document["id"]
     print(words[0])
 """
 

@@ -74,6 +74,9 @@ def resource_limits(request: Request, tier: str) -> list[tuple[int, int]]:
     if tier in (tiers.T2_MINUS, tiers.T1):  # a guest's kernel does not count processes
         found.append((resource.RLIMIT_NPROC, limits.processes + _others_of_this_user(tier)))
     highest = {number: resource.getrlimit(number)[1] for number, _ in found}
+    if highest[resource.RLIMIT_NOFILE] != resource.RLIM_INFINITY:
+        # Fewer than the isolation program may have on their way: the kernel counts both for one user.
+        highest[resource.RLIMIT_NOFILE] //= 2
     return [
         (number, value if highest[number] == resource.RLIM_INFINITY else min(value, highest[number]))
         for number, value in found

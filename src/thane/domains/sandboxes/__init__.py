@@ -1,7 +1,7 @@
 """Sandboxes: where code runs, what it did, what it used and what it cost."""
 
 from thane.domains.sandboxes.entities import Execution, ResourceLimits, Sandbox
-from thane.domains.sandboxes.operations import MarkStarted
+from thane.domains.sandboxes.operations import OPERATIONS, MarkStarted
 from thane.domains.sandboxes.service import (
     Alert,
     Artifacts,
@@ -20,6 +20,7 @@ from thane.domains.sandboxes.service import (
 )
 
 __all__ = [
+    "OPERATIONS",
     "Alert",
     "Artifacts",
     "Bounds",

@@ -14,6 +14,11 @@ COMMANDS = {
     "demo": ("thane.interfaces.cli.demo", "See an agent's run, from code to proof, in a few seconds."),
     "run": ("thane.interfaces.cli.run", "Run a program in a sandbox and record it."),
     "serve": ("thane.interfaces.cli.serve", "Serve the HTTP API."),
+    "sandboxes": ("thane.interfaces.cli.sandboxes", "Make sandboxes, run in them, put files there."),
+    "contexts": ("thane.interfaces.cli.sandboxes", "Keep variables from one execution to the next."),
+    "executions": ("thane.interfaces.cli.sandboxes", "Look at what was run."),
+    "resource-metrics": ("thane.interfaces.cli.sandboxes", "Look at what code used; add figures of yours."),
+    "resource-alerts": ("thane.interfaces.cli.sandboxes", "List alerts of nearly used up memory."),
     "keys": ("thane.interfaces.cli.keys", "Make, list and revoke API keys."),
     "timeline": ("thane.interfaces.cli.trail", "Show what happened, with ledger indexes."),
     "verify": ("thane.interfaces.cli.trail", "Check the whole store against its proofs."),
@@ -34,7 +39,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

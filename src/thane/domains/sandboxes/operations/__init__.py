@@ -6,4 +6,6 @@ from thane.domains.sandboxes.operations.files import FILES
 from thane.domains.sandboxes.operations.metrics import METRICS
 from thane.domains.sandboxes.operations.sandboxes import SANDBOXES
 
-__all__ = ["CONTEXTS", "EXECUTIONS", "FILES", "METRICS", "SANDBOXES", "MarkStarted"]
+OPERATIONS = (*SANDBOXES, *EXECUTIONS, *CONTEXTS, *FILES, *METRICS)
+
+__all__ = ["CONTEXTS", "EXECUTIONS", "FILES", "METRICS", "OPERATIONS", "SANDBOXES", "MarkStarted"]
