@@ -57,7 +57,7 @@ def _enter(channel: socket.socket, plan: root.Plan, *, mapped: bool) -> None:
 
 
 def _end() -> NoReturn:
-    """Once the midwives have ended: the isolation program would inherit those that outlive us, and not know."""
+    """Once the midwives have ended: the isolation program would inherit those that outlive us, unaware."""
     with contextlib.suppress(ChildProcessError):
         os.wait()  # with SIGCHLD ignored it returns when no child is left, and reports none
     os._exit(0)
