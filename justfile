@@ -75,3 +75,15 @@ crowds connections="10000":
 # commit to client with a thousand watchers that want the same event, beside busy writers
 live *options:
     uv run python benchmarks/live.py {{ options }}
+
+# the isolation tests on a Debian kernel in qemu that has control groups version 2 only (--as root|user)
+vm *arguments:
+    python3 tests/vm/vm.py {{ arguments }}
+
+# 10 000 executions and 200 sandboxes on each tier leave nothing behind; figures are printed
+soak *arguments:
+    uv run pytest tests/isolation/test_soak.py --soak -s -o faulthandler_timeout=0 {{ arguments }}
+
+# the isolation port beside plain Python, bwrap, nsjail and runsc
+bench-isolation *options:
+    uv run --no-sync python benchmarks/isolation.py {{ options }}
