@@ -44,6 +44,14 @@ sdk:
     uv run python -m tools.sdk
     uv run python -m tools.reference
 
+# the HTTP service against PocketBase, in one run (needs wrk: apt-get install wrk)
+bench-service *options:
+    uv run --group peers python -m benchmarks.service {{ options }}
+
+# what each stage of a request costs, in microseconds of CPU
+profile *options:
+    uv run python -m benchmarks.stages {{ options }}
+
 # kill a loaded server at seeded moments
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}
@@ -55,3 +63,11 @@ hostile *arguments:
 # everything that must hold on each registered store engine
 all-engines:
     uv run pytest -m every_engine
+
+# schemathesis against a running server, with so many examples per operation
+schemathesis examples="200":
+    uv run --group contract pytest tests/contract --examples {{ examples }}
+
+# commit to client with a thousand watchers that want the same event, beside busy writers
+live *options:
+    uv run python benchmarks/live.py {{ options }}

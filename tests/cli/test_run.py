@@ -59,6 +59,14 @@ def test_a_program_that_isolation_refuses_says_why(data: Path) -> None:
     assert "thane doctor" in done.notes
 
 
+def test_a_program_for_which_no_isolation_can_be_started_says_why(tmp_path: Path) -> None:
+    nowhere = {"THANE_ISOLATION_SOCKET": "/proc/none/isolation.sock"}
+    done = thane("run", "-c", "print(1)", data=tmp_path / "data", env=nowhere)
+    assert (done.code, done.summary[2]) == (1, "failed"), done.notes
+    assert "isolation_unavailable: the isolation program cannot be started or reached" in done.notes
+    assert thane("verify", data=tmp_path / "data").code == 0
+
+
 def test_a_reader_that_goes_away_cancels_the_program(data: Path) -> None:
     program = "while True: print('x' * 1000, flush=True)"
     with subprocess.Popen(

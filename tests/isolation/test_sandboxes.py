@@ -235,7 +235,8 @@ async def test_closing_ends_its_processes_and_forgets_its_files(sandbox: Sandbox
     result = Run()
     async for event in sandbox.client.run(what):
         result.take(event)
-    assert len(processes_with(marker)) == 1, result
+    # A process has its command line a moment after its maker knows that it started.
+    wait_until(lambda: len(processes_with(marker)) == 1, f"the process runs on: {result}")
     await sandbox.client.close_sandbox(sandbox.id)
     assert processes_with(marker) == []
     with pytest.raises((Gone, NotFound)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,12 +10,11 @@ from decimal import Decimal
 import msgspec
 
 from thane.domains.billing import Prices
-from thane.domains.sandboxes import Bounds, ResourceLimits, host_bounds
-from thane.interfaces.http.request import Networks
+from thane.domains.sandboxes import Bounds, Pace, ResourceLimits, host_bounds
 from thane.kernel.clock import MICROSECOND, Clock
 from thane.kernel.jobs import LedgerSigner, Periodic
 from thane.kernel.settings_schema import Settings
-from thane.kernel.telemetry import Telemetry
+from thane.kernel.telemetry import CacheMeter, OperationMeter, QueryMeter, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +28,30 @@ class Meters:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        # Kept where they are used in every request: a look-up by labels costs more than the counting.
+        self._queries: dict[tuple[str, str], QueryMeter] = {}
+        self._operations: dict[str, OperationMeter] = {}
+        self._caches: dict[str, CacheMeter] = {}
+
+    def query(self, verb: str, table: str, seconds: float) -> None:
+        meter = self._queries.get((verb, table))
+        if meter is None:
+            meter = self._queries[verb, table] = self._telemetry.query(verb, table)
+        meter.observe(seconds)
 
     def answered(self, operation: str, status: int, code: str | None, seconds: float) -> None:
-        self._telemetry.operation(operation).observe(code or "ok", seconds)
+        meter = self._operations.get(operation)
+        if meter is None:
+            meter = self._operations[operation] = self._telemetry.operation(operation)
+        meter.observe(code or "ok", seconds)
 
     def access_rows_dropped(self, count: int) -> None:
         log.error("access rows were dropped", extra={"fields": {"count": count}})
 
     def cache(self, name: str, *, hit: bool) -> None:
-        meter = self._telemetry.cache(name)
+        meter = self._caches.get(name)
+        if meter is None:
+            meter = self._caches[name] = self._telemetry.cache(name)
         if hit:
             meter.hit()
         else:
@@ -73,9 +86,15 @@ def bounds(settings: Settings) -> Bounds:
     )
 
 
-def networks(settings: Settings) -> Networks:
-    """The proxies whose word about the client's address is taken; the settings' check has read them once."""
-    return tuple(ipaddress.ip_network(text, strict=False) for text in settings.http.trusted_proxies)
+def pace(settings: Settings, limits: Bounds) -> Pace:
+    """How running code is watched."""
+    isolation = settings.isolation
+    return Pace(
+        sample_ms=isolation.sample_ms,
+        alert_percent=isolation.alert_percent,
+        most_memory_mb=limits.most.max_memory_mb,
+        idle_secs=isolation.sandbox_idle_secs,
+    )
 
 
 def signer_jobs(signer: LedgerSigner, settings: Settings) -> list[Periodic]:

@@ -151,11 +151,14 @@ class GroupV1:
 
     def limit(self, limits: GroupLimits) -> None:
         folders, memory = self.folders, self.folders["memory"]
-        (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
-        swap = memory / "memory.memsw.limit_in_bytes"
+        plain, swap = memory / "memory.limit_in_bytes", memory / "memory.memsw.limit_in_bytes"
         if swap.exists():
-            swap.write_text(str(limits.memory_bytes))
+            # The limit with swap may never be below the one without.
+            raised = limits.memory_bytes > _number(plain)
+            for file in (swap, plain) if raised else (plain, swap):
+                file.write_text(str(limits.memory_bytes))
         else:
+            plain.write_text(str(limits.memory_bytes))
             (memory / "memory.swappiness").write_text("0")
         # Buffers of network sockets come on top here, and are counted only once they have a limit.
         if (memory / _TCP_LIMIT).exists():

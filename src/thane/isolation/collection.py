@@ -39,35 +39,31 @@ class Found:
     refused: list[tuple[str, str]] = field(default_factory=list)
     names: int = 0  # bytes of JSON of the files' names
     refusals: int = 0
-    untold: int = 0  # refusals that had no room
+    left_out: int = 0  # files, and refusals, that had no room in these lists
     cut: bool = False  # there is more that was not looked at
 
     def refuse(self, path: str, reason: str) -> None:
         entry = (_shown(path), reason)
         size = len(json.dumps(entry))
         if self.refusals + size > _MOST_REFUSALS or len(self.refused) >= MAX_FILES:
-            self.untold += 1
+            self.left_out += 1
             return
         self.refusals += size
         self.refused.append(entry)
 
     def keep(self, path: str, size: int) -> None:
         """Take a file, if there is room for it."""
-        room = _MOST_NAMES - self.names - len(json.dumps(path))
-        if len(self.files) >= MAX_FILES:
-            self.refuse(path, f"more than {MAX_FILES} files; put them into an archive")
-        elif room < 0:
-            self.refuse(path, "the files' names are too long together; put them into an archive")
+        names = self.names + len(json.dumps(path))
+        if len(self.files) >= MAX_FILES or names > _MOST_NAMES:
+            self.left_out += 1
         else:
-            self.names = _MOST_NAMES - room
+            self.names = names
             self.files.append((path, size))
 
     def close(self) -> None:
-        """Sort by name, and say of how many refusals nothing was said."""
+        """Sort by name, and say in any case if not everything was looked at."""
         self.files.sort()
         self.refused.sort()
-        if self.untold:
-            self.refused.append(("", f"{self.untold} more were refused"))
         if self.cut:
             reason = f"more than {_MOST_LOOKED_AT} files and folders; put them into an archive"
             self.refused.append(("", f"the rest was not looked at: {reason}"))

@@ -8,10 +8,11 @@ from what the program printed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class Execution:
         self._jail: launch.Launched | None = None
         self._orphans: list[int] = []  # killed with their supervisor, so ours to reap
         self._attached: Attached | None = None
+        self._monitor: Monitor | None = None
 
     async def run(self) -> Finished:
         """Run to the end. Raises Refused when the job could not be started at all."""
@@ -92,6 +94,15 @@ class Execution:
             ready.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
         return ready.place
 
+    def raise_memory(self, memory_bytes: int) -> bool:
+        """Let it have more memory from now on; False if it does not run yet."""
+        if self._monitor is None:
+            return False
+        limits = replace(self._request.limits, memory_bytes=memory_bytes)
+        self._request = replace(self._request, limits=limits)
+        self._monitor.raise_memory(limits)
+        return True
+
     def stop(self, cause: str) -> None:
         """End it, with everything in the jail. The first cause counts."""
         if self.cause is not None:
@@ -124,7 +135,10 @@ class Execution:
         request = self._request
         Path(place.code, launch.source_name(request)).write_bytes(request.code)
         inputs: dict[str, collection.Fingerprint] = {}
+        total = sum(len(content) for _, content in request.files)
         try:
+            if total > request.limits.disk_bytes:  # without a mount of its own nothing else would refuse
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             for name, content in request.files:
                 path = Path(place.workspace, name)
                 self._make_folders(place.workspace, path)
@@ -132,7 +146,6 @@ class Execution:
                 self._give(path)
                 inputs[name] = collection.fingerprint(str(path))
         except OSError as error:
-            total = sum(len(content) for _, content in request.files)
             message = f"the input files ({total} bytes) do not fit the workspace: {error.strerror}"
             raise Refused("invalid", message, "Send less, rename the file, or raise --disk.") from error
         return inputs
@@ -159,15 +172,14 @@ class Execution:
         started = self._ready is not None
         attached = Attached(jail, self._request.limits.output_bytes, pass_on, started=started)
         self._attached = attached
-        monitor: Monitor | None = None
         try:
             try:
                 await asyncio.wait_for(attached.turned.wait(), _SETUP_SECONDS)
             except TimeoutError:
                 self._kill()
             if attached.started.is_set():
-                monitor = self._monitor(place, jail)
-                await self._until_end(monitor, attached)
+                self._monitor = self._watch(place, jail)
+                await self._until_end(self._monitor, attached)
             await attached.exited.wait()
         except asyncio.CancelledError:
             self._kill()
@@ -180,13 +192,13 @@ class Execution:
             said = f"the jail of job {self._request.id} (tier {self._tier}) said: {remains.complaints}\n"
             sys.stderr.write(said)
             sys.stderr.flush()
-        if monitor is None:
+        if self._monitor is None:
             reason = remains.complaints or "it gave no reason"
             raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
         report = accounting.parse_report(remains.report)
-        usage = monitor.finish(report, remains.consumed_us)
+        usage = self._monitor.finish(report, remains.consumed_us)
         ended = Ended(
-            cause=self.cause or monitor.overrun,  # it may have ended before we looked
+            cause=self.cause or self._monitor.overrun,  # it may have ended before we looked
             report=report,
             wait_status=remains.wait_status,
             oom_kills=self._group.oom_kills() if self._group is not None else 0,
@@ -202,7 +214,7 @@ class Execution:
         self._ready.hand_over(plan, launch.standard_input(self._request))
         return self._ready.launched
 
-    def _monitor(self, place: Place, jail: launch.Launched) -> Monitor:
+    def _watch(self, place: Place, jail: launch.Launched) -> Monitor:
         return Monitor(
             place,
             self._request.limits,
@@ -211,6 +223,7 @@ class Execution:
             first=jail.pid if tiers.has_namespaces(self._tier) else None,
             send=self._send,
             stop=self.stop,
+            sample_seconds=self._request.sample_seconds,
         )
 
     async def _until_end(self, monitor: Monitor, attached: Attached) -> None:

@@ -22,6 +22,7 @@ from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
 from thane.isolation.queueing import Slots
 from thane.isolation.request import Refused, Request
+from thane.isolation.sandbox import Sandbox
 from thane.isolation.sandboxes import Sandboxes
 
 REMEMBERED_SECONDS = 600.0
@@ -134,10 +135,7 @@ class Jobs:
         if request.context is None:
             self._count += 1
             return Execution(self._host, self._nursery, request, tier, slot, str(self._count), send)
-        if not tiers.has_namespaces(tier):
-            message = f"this machine has tier {tier}, which has no stateful sandboxes"
-            raise Refused("isolation_unavailable", message, _UNAVAILABLE_HINT)
-        return Cell(self._host, await self._sandboxes.get(server, tier, request), request, send)
+        return Cell(self._host, await self.home(request, server), request, send)
 
     async def _tier_for(self, request: Request) -> str:
         best = await self._probe.best()
@@ -158,6 +156,19 @@ class Jobs:
             self._starting[job_id] = cause
         elif job_id in self._running:
             self._running[job_id].stop(cause)
+
+    def raise_memory(self, job_id: str, memory_bytes: int) -> bool:
+        """Let a running job have more memory; False if it does not run."""
+        running = self._running.get(job_id)
+        return running is not None and running.raise_memory(memory_bytes)
+
+    async def home(self, request: Request, server: str) -> Sandbox:
+        """The stateful sandbox that a request means, made if there is none. Raises Refused."""
+        tier = await self._tier_for(request)
+        if not tiers.has_namespaces(tier):
+            message = f"this machine has tier {tier}, which has no stateful sandboxes"
+            raise Refused("isolation_unavailable", message, _UNAVAILABLE_HINT)
+        return await self._sandboxes.get(server, tier, request)
 
     def recall(self, job_id: str) -> dict[str, Any] | None:
         self._forget_old()

@@ -13,11 +13,10 @@ from typing import Any
 
 from thane.isolation import accounting, watchdog
 from thane.isolation.accounting import Usage
-from thane.isolation.cgroups import Group
+from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.request import Limits
 from thane.isolation.stage import INODES, Place
 
-_SAMPLE_SECONDS = 1.0
 _GROUP_PERIOD = 0.1
 _DISK_PERIOD = 0.25
 _CALM_PERIOD = 0.25
@@ -40,6 +39,7 @@ class Monitor:
         first: int | None,
         send: Send,
         stop: Callable[[str], None],
+        sample_seconds: float = 1.0,
     ) -> None:
         self._place = place
         self._limits = limits
@@ -48,6 +48,7 @@ class Monitor:
         self._first = first
         self._send = send
         self._stop = stop
+        self._sample_seconds = sample_seconds
         self._began = time.monotonic()
         # What making the jail took is ours, not the program's.
         self._setup_cpu_us = group.cpu_us() if group is not None else 0
@@ -67,11 +68,18 @@ class Monitor:
                 next_disk = before + _DISK_PERIOD
                 self._look_at_disk()
             if before >= next_sample:
-                next_sample = before + _SAMPLE_SECONDS
+                next_sample = before + self._sample_seconds
                 self._sample(memory)
             spent = time.monotonic() - before
             # Looking must not take more than a fifth of a processor, however much there is to look at.
-            await asyncio.sleep(max(_CALM_PERIOD if self.calm else period, 4 * spent))
+            pause = _CALM_PERIOD if self.calm else min(period, self._sample_seconds)
+            await asyncio.sleep(max(pause, 4 * spent))
+
+    def raise_memory(self, limits: Limits) -> None:
+        """From now on the jail may use as much memory as these limits say."""
+        self._limits = limits
+        if self._group is not None:
+            self._group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
 
     def look(self) -> int:
         """Bytes of memory in use now; says `stop` when they are too many."""

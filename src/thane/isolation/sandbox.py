@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from thane.isolation.cgroups import GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor
 from thane.isolation.nursery import Nursery, Ready
-from thane.isolation.request import Refused, Request
+from thane.isolation.request import Limits, Refused, Request
 
 _ANSWER_SECONDS = 20.0
 _MOST_SAID = 4096
@@ -75,6 +76,8 @@ class Context:
     cells: int = 0  # executions so far
 
     def close(self) -> None:
+        # An execution that runs in it may still listen: the number of a closed descriptor is used again.
+        asyncio.get_running_loop().remove_reader(self.channel.fileno())
         self.channel.close()
         self.process.signal(signal.SIGKILL)
 
@@ -83,6 +86,7 @@ class Sandbox:
     """Made by `open`. `lost` is set when the jail is gone, whatever the reason; `cause` says which."""
 
     def __init__(self, host: Host, nursery: Nursery, jail: Ready, request: Request) -> None:
+        self.id = os.urandom(12).hex()
         self.jail = jail
         self.limits = request.limits
         self.contexts: dict[str, Context] = {}
@@ -107,6 +111,7 @@ class Sandbox:
         )
         self.monitor.calm = True
         self._running = 0
+        self._used_at = time.monotonic()
         self._loop.add_reader(self._agent.fileno(), self._hear)
         self._watch = self._begin_watch()
 
@@ -136,7 +141,17 @@ class Sandbox:
             yield
         finally:
             self._running -= 1
+            self._used_at = time.monotonic()
             self.monitor.calm = self._running == 0
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since something ran in it; 0 while something does."""
+        return 0.0 if self._running else time.monotonic() - self._used_at
+
+    def touch(self) -> None:
+        """It is in use, though nothing runs in it."""
+        self._used_at = time.monotonic()
 
     @property
     def owner(self) -> int | None:
@@ -233,12 +248,20 @@ class Sandbox:
         known = self.contexts.get(name)
         if known is not None and not known.process.ended.is_set():
             return known
+        if request.continues:
+            message = f"the interpreter of the context {name} has ended, and its variables are gone"
+            raise Refused("context_lost", message)
         self.drop_context(name)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = await self.start(request, "context", [theirs.detach()])
         ours.setblocking(False)
         made = self.contexts[name] = Context(name, process, ours)
         return made
+
+    def has_context(self, name: str) -> bool:
+        """Whether a context of that name has an interpreter that lives."""
+        known = self.contexts.get(name)
+        return known is not None and not self.lost.is_set() and not known.process.ended.is_set()
 
     def drop_context(self, name: str) -> bool:
         """End its interpreter and forget it; False if there is none of that name."""
@@ -249,8 +272,14 @@ class Sandbox:
         context.process.close()
         return True
 
+    def raise_memory(self, limits: Limits) -> None:
+        """Let it have more memory from now on."""
+        self.limits = limits
+        self.monitor.raise_memory(limits)
+
     async def close(self) -> None:
         """End everything and give the folders back."""
+        self.cause = self.cause or "closed"
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
         self.kill()

@@ -80,6 +80,7 @@ def _outcome_of_cause(cause: str, limits: Limits) -> tuple[str, str]:
         "processes": ("failed", f"ran more than {limits.processes} processes at once; start fewer"),
         "lost": ("cancelled", "the connection that had asked for it was lost"),
         "cancelled": ("cancelled", "cancelled"),
+        "closed": ("cancelled", "its sandbox was ended"),
     }
     return known[cause]
 
@@ -124,4 +125,5 @@ def judge(
         "stderr_truncated": ended.stderr_truncated,
         "files": [{"name": name, "size": size} for name, size in found.files],
         "refused_files": [list(entry) for entry in found.refused],
+        "files_left_out": found.left_out,
     }

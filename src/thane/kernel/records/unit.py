@@ -24,6 +24,7 @@ from thane.kernel.records.checks import check_deltas, check_measures, check_quer
 from thane.kernel.records.engine import (
     Change,
     Engine,
+    Figures,
     Guard,
     Hop,
     Increment,
@@ -111,6 +112,12 @@ class Unit:
             self._remember(schema, id, stored)
         return None if stored is None else await self._open(schema, stored)
 
+    async def look(self, cls: type[E], id: str) -> E | None:
+        """As `find`, without a guard: for a row that the entry's `place` changes by its version anyway."""
+        schema = schema_of(cls)
+        stored = await self._engine.fetch(schema, self._scope(schema), id)
+        return None if stored is None else await self._open(schema, stored)
+
     async def first(self, cls: type[E], where: Predicate, *order: Order) -> E | None:
         """The first row that matches, guarded if there is one."""
         rows = await self._select(cls, where, order, 1)
@@ -142,6 +149,27 @@ class Unit:
         """One dict per group; see `Engine.aggregate`."""
         check_measures(schema_of(cls), measures, by)
         return await self._engine.aggregate(self._selection(cls, where, (), 0), tuple(by), measures)
+
+    def rows_of(
+        self, cls: type[Any], where: Predicate | None = None, order: Sequence[Order] = (), limit: int = 500
+    ) -> Selection:
+        """What `list` would read, as a question for `ask`."""
+        return self._selection(cls, where, order, limit)
+
+    def figures_of(
+        self, cls: type[Any], measures: Mapping[str, Measure], where: Predicate | None = None
+    ) -> Figures:
+        """What `aggregate` would read, as a question for `ask`."""
+        check_measures(schema_of(cls), measures, ())
+        return Figures(selection=self._selection(cls, where, (), 0), measures=measures)
+
+    async def ask(self, *questions: Selection | Figures) -> builtins.list[builtins.list[Any]]:
+        """Several questions in one round trip: rows for each Selection, dicts for Figures. Not guarded."""
+        found = await self._engine.ask(questions)
+        return [
+            await self._opened(answer) if isinstance(question, Selection) else answer
+            for question, answer in zip(questions, found, strict=True)
+        ]
 
     async def search(
         self, cls: type[E], query: str, where: Predicate | None = None, limit: int = 50

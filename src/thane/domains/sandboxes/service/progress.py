@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from thane.domains.sandboxes.entities import ExecutionChunk, NetworkUsage, ResourceMetric
+from thane.domains.sandboxes.entities import ExecutionChunk, MetricSource, NetworkUsage, ResourceMetric
 from thane.kernel.clock import Clock, from_us
 from thane.kernel.ports.isolation import Limits, Sample, Usage
 from thane.kernel.records import Unit
@@ -41,6 +42,19 @@ class Metric(msgspec.Struct, frozen=True, tag="sample"):
     memory_usage: Decimal
     disk_usage: Decimal
     network_usage: NetworkUsage
+    custom_metrics: dict[str, Any] = {}
+    source: MetricSource = MetricSource.SAMPLER
+
+    @classmethod
+    def custom(cls, last: Metric, values: dict[str, Any], clock: Clock) -> Metric:
+        """Figures of the caller's, beside what was in use at the last sample."""
+        return msgspec.structs.replace(
+            last,
+            seq=last.seq + 1,
+            timestamp=from_us(clock.now_us()),
+            custom_metrics=values,
+            source=MetricSource.API,
+        )
 
     @classmethod
     def of(cls, seq: int, sample: Sample, last: Usage, limits: Limits, clock: Clock) -> Metric:
@@ -69,7 +83,7 @@ class Metric(msgspec.Struct, frozen=True, tag="sample"):
         self, unit: Unit, tenant_id: str, project_id: str, sandbox_id: str, execution_id: str
     ) -> ResourceMetric:
         return ResourceMetric(
-            id=f"met_{execution_id[4:]}{self.seq:08x}",
+            id=metric_id(execution_id, self.seq),
             tenant_id=tenant_id,
             project_id=project_id,
             sandbox_id=sandbox_id,
@@ -80,7 +94,14 @@ class Metric(msgspec.Struct, frozen=True, tag="sample"):
             memory_usage=self.memory_usage,
             disk_usage=self.disk_usage,
             network_usage=self.network_usage,
+            custom_metrics=self.custom_metrics,
+            source=self.source,
         )
+
+
+def metric_id(execution_id: str, seq: int) -> str:
+    """The id of an execution's sample."""
+    return f"met_{execution_id[4:]}{seq:08x}"
 
 
 def _percent(value: Decimal) -> Decimal:
