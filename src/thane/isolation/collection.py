@@ -60,7 +60,8 @@ class Found:
             self.names = names
             self.files.append((path, size))
 
-    def sort(self) -> None:
+    def close(self) -> None:
+        """Sort by name, and say in any case if not everything was looked at."""
         self.files.sort()
         self.refused.sort()
         if self.cut:
@@ -127,7 +128,7 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
                 break
     finally:
         os.close(root)
-    found.sort()
+    found.close()
     return found
 
 

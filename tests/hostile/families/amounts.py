@@ -71,7 +71,7 @@ found(True)
         "memory",
         "use memory that belongs to no process alone",
         f"import mmap\nshared = mmap.mmap(-1, {_TO_HOLD})\n"
-        f"for at in range(0, {_TO_HOLD}, 4096): shared[at] = 1\nfound(True)",
+        f"for at in range(0, {_TO_HOLD}, 4096): shared[at] = 1\nimport time; time.sleep(5); found(True)",
         everywhere(out_of_memory()),
         limits=_MEMORY,
     ),
