@@ -48,6 +48,7 @@ class Order:
 
     uid: int  # the jail's, in the zygote's user namespace
     filter: bytes
+    last_filter: bytes  # installed once the job is known; empty if there is none
     agent: bool  # a stateful sandbox's jail, with an agent instead of a program
     streams: dict[str, int]
     trees: tuple[int, ...]
@@ -61,6 +62,7 @@ class Order:
         return cls(
             said["uid"],
             said["filter"],
+            said["last_filter"],
             said["agent"],
             streams,
             tuple(rest[: len(TREES)]),
@@ -154,15 +156,14 @@ def _first_process(order: Order) -> Program:
     child = os.fork()
     if child == 0:
         os.close(gate_write)
-        os.read(gate_read, 1)  # until the first process cannot be looked into
-        return _await_job(order)
+        return _await_job(order, gate_read)
     # Not dumpable: the program cannot open /proc/1/fd, /proc/1/mem or /proc/1/environ.
     jailed.set_dumpable(0)
     _ignore_signals()
     spawn.close_all_but((streams["control"], streams["status"], gate_write))
     for name in (0, 1):
         os.dup2(2, name)
-    seccomp.install(order.filter)
+    _install(order.filter, order.last_filter)
     os.write(streams["status"], b"ready\n")
     os.close(gate_write)
 
@@ -183,10 +184,16 @@ def _become_agent(order: Order) -> Program:
     for name in (0, 1, 2):
         os.dup2(nothing, name)
     os.close(nothing)
-    seccomp.install(order.filter)
+    _install(order.filter, order.last_filter)  # its processors are chosen from outside
     os.write(streams["status"], b"ready\n")
     os.close(streams["status"])
     return agent.Agent(streams["control"]).serve()
+
+
+def _install(*filters: bytes) -> None:
+    for program in filters:
+        if program:
+            seccomp.install(program)
 
 
 def _ignore_signals() -> None:
@@ -194,27 +201,35 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _await_job(order: Order) -> Program:
-    """In the program's process: wait for a job, and be ready to run it. Ends if none comes."""
+def _await_job(order: Order, gate: int) -> Program:
+    """In the program's process: be ready in all that does not depend on the job, then wait for it.
+
+    Ends if none comes. `gate` closes when the first process cannot be looked into any more.
+    """
     os.setsid()
-    channel = socket.socket(fileno=os.dup(order.streams["plan"]))
-    os.dup2(order.streams["stdout"], 1)
+    streams = order.streams
+    spawn.close_all_but((streams["plan"], streams["stdout"], streams["stderr"], gate))
+    os.dup2(streams["stdout"], 1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _install(order.filter)
+    jailed.forget_machinery()
+    jailed.main_module(root.WORKSPACE)
+    jailed.warm_up()
+    os.read(gate, 1)
+    channel = socket.socket(fileno=streams["plan"])
     message, descriptors, _, _ = socket.recv_fds(channel, _MOST_PLAN, 2)
     if not message:
         os._exit(0)
     stdin, plan = descriptors
     os.dup2(stdin, 0)
-    with open(plan, "rb", closefd=False) as file:
-        spec: dict[str, Any] = marshal.loads(file.read())
-    os.dup2(order.streams["stderr"], 2)
-    channel.detach()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    spec: dict[str, Any] = marshal.loads(os.pread(plan, os.fstat(plan).st_size, 0))
     for number, value in spec["rlimits"]:
         resource.setrlimit(number, (value, value))
     if spec["processors"]:
         os.sched_setaffinity(0, spec["processors"])
-    seccomp.install(order.filter)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    jailed.forget_machinery()
+    _install(order.last_filter)
+    os.dup2(streams["stderr"], 2)
+    channel.detach()
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     gc.enable()
-    return lambda: jailed.run(spec)
+    return lambda: jailed.run(spec, prepared=True)

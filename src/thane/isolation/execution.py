@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from thane.isolation import accounting, collection, launch, spawn, tiers, watchdog
-from thane.isolation.attach import Attached
+from thane.isolation.attach import Attached, Remains
 from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor, Send
@@ -75,10 +75,20 @@ class Execution:
             verdict = judge(self._request, self._tier, enforcement, ended, usage, found)
             return Finished(verdict, place if keep else None, limits.disk_bytes)
         finally:
+            clearing = self._clear_away(place, keep=keep)
             if self._ready is not None:
-                await self._nursery.give_back(self._ready, keep_place=keep)
-            elif not keep:
-                self._host.stage.close_place(place)
+                self._nursery.later(clearing)  # nobody is to wait for it
+            else:
+                await clearing  # the next job of this slot has the same uid
+
+    async def _clear_away(self, place: Place, *, keep: bool) -> None:
+        """Bury the jail, and remove what was made for it."""
+        if self._attached is not None:
+            await self._bury(self._attached)
+        if self._ready is not None:
+            await self._nursery.give_back(self._ready, keep_place=keep)
+        elif not keep:
+            self._host.stage.close_place(place)
 
     async def _open(self) -> Place:
         """The job's folders; in the tiers with namespaces a ready jail's, made to fit the job."""
@@ -150,49 +160,64 @@ class Execution:
             os.chown(path, uid, uid)
 
     async def _live(self, place: Place) -> tuple[Ended, accounting.Usage]:
-        """From the start of the jail until nothing of it is left."""
+        """From the start of the jail until nothing in it is left but, for a moment, its first process."""
         jail = self._jail = self._start(place)
 
         def pass_on(stream: str, data: bytes) -> None:
             self._send({"t": "output", "stream": stream}, data)
 
-        started = self._ready is not None
-        attached = Attached(jail, self._request.limits.output_bytes, pass_on, started=started)
+        attached = Attached(jail, self._request.limits.output_bytes, pass_on, started=self._ready is not None)
         self._attached = attached
-        monitor: Monitor | None = None
         try:
+            monitor = await self._follow(place, attached)
+            if monitor is None:
+                await attached.exited.wait()
+        except asyncio.CancelledError:
+            self._kill()
+            raise
+        words = attached.last_words()
+        report = accounting.parse_report(words.report)
+        remains: Remains | None = None
+        if not report or monitor is None:
+            remains = await self._bury(attached)
+        if monitor is None:
+            reason = (remains and remains.complaints) or "it gave no reason"
+            raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
+        ended = Ended(
+            cause=self.cause,
+            report=report,
+            wait_status=remains.wait_status if remains is not None else 0,
+            oom_kills=self._group.oom_kills() if self._group is not None else 0,
+            stdout_truncated=words.stdout_truncated,
+            stderr_truncated=words.stderr_truncated,
+        )
+        return ended, monitor.finish(report, remains.consumed_us if remains is not None else 0)
+
+    async def _follow(self, place: Place, attached: Attached) -> Monitor | None:
+        """Until everything in the jail has ended. None if it never started."""
+        if not attached.turned.is_set():
             try:
                 await asyncio.wait_for(attached.turned.wait(), _SETUP_SECONDS)
             except TimeoutError:
                 self._kill()
-            if attached.started.is_set():
-                monitor = self._monitor(place, jail)
-                await self._until_end(monitor, attached)
-            await attached.exited.wait()
-        except asyncio.CancelledError:
-            self._kill()
-            raise
-        finally:
-            self._jail = self._attached = None
-            remains = attached.detach()
-            spawn.reap(self._orphans)
+        if not attached.started.is_set():
+            return None
+        monitor = self._monitor(place, attached.jail)
+        await self._until_end(monitor, attached)
+        return monitor
+
+    async def _bury(self, attached: Attached) -> Remains:
+        """Let the first process go, which has nothing more to do, and reap it."""
+        attached.end()
+        await attached.exited.wait()
+        self._jail = self._attached = None
+        remains = attached.detach()
+        spawn.reap(self._orphans)
         if remains.complaints:
             said = f"the jail of job {self._request.id} (tier {self._tier}) said: {remains.complaints}\n"
             sys.stderr.write(said)
             sys.stderr.flush()
-        if monitor is None:
-            reason = remains.complaints or "it gave no reason"
-            raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
-        report = accounting.parse_report(remains.report)
-        ended = Ended(
-            cause=self.cause,
-            report=report,
-            wait_status=remains.wait_status,
-            oom_kills=self._group.oom_kills() if self._group is not None else 0,
-            stdout_truncated=remains.stdout_truncated,
-            stderr_truncated=remains.stderr_truncated,
-        )
-        return ended, monitor.finish(report, remains.consumed_us)
+        return remains
 
     def _start(self, place: Place) -> launch.Launched:
         if self._ready is None:
@@ -213,11 +238,11 @@ class Execution:
         )
 
     async def _until_end(self, monitor: Monitor, attached: Attached) -> None:
-        """Let it run, watched, until it has ended or was ended."""
+        """Let it run, watched, until all of it has ended or was ended."""
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._request.limits.timeout_ms / 1000, self.stop, "timeout")
         watch = asyncio.create_task(monitor.watch())
-        ending = asyncio.create_task(attached.exited.wait())
+        ending = asyncio.create_task(attached.told.wait())
         try:
             await asyncio.wait((watch, ending), return_when=asyncio.FIRST_COMPLETED)
             if watch.done():

@@ -13,7 +13,7 @@ import marshal
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import types
@@ -23,6 +23,8 @@ _SIGKILL = 9
 _SIGPIPE, _SIGXFSZ = 13, 25
 _REAP_EVERY_MS = 200
 _PR_SET_DUMPABLE = 4
+# What an interpreter ends with when its streams cannot be flushed; 256 is no exit code: ends by the signal.
+_NOT_FLUSHED, _INTERRUPTED = 120, 256
 
 Spec = dict[str, Any]
 
@@ -139,18 +141,22 @@ def become(spec: Spec) -> None:
     run(spec)
 
 
-def run(spec: Spec) -> None:
-    """Take on the folder and environment, then run the code. Limits and streams are set already."""
+def run(spec: Spec, *, prepared: bool = False) -> NoReturn:
+    """Take on the folder and environment, then run the code. Limits and streams are set already.
+
+    `prepared`: `main_module` has been called for it, where there was time for that before.
+    """
     os.chdir(spec["workspace"])
     os.environ.clear()
     os.environ.update(spec["env"])
     if spec["language"] == "shell":
         run_shell(spec)
-    else:
-        run_python(spec["source"], spec["workspace"])
+    if not prepared:
+        main_module(spec["workspace"])
+    end_after(lambda: run_python(spec["source"]))
 
 
-def run_shell(spec: Spec) -> None:
+def run_shell(spec: Spec) -> NoReturn:
     import signal
 
     # Python ignores these two; a shell and what it starts expect them to work.
@@ -188,14 +194,128 @@ def show_error(source: bytes, error: BaseException) -> None:
     traceback.print_exception(type(error), error, trace)
 
 
-def run_python(source: str, workspace: str) -> None:
+def warm_up() -> None:
+    """Do once for nothing what every program does, so that memory shared with the zygote is copied by now."""
+    exec(compile("print(end='')", SOURCE_NAME, "exec", dont_inherit=True), {})
+
+
+def run_python(source: str) -> None:
     """Run the file as `__main__`, as `python3 main.py` would."""
     with open(source, "rb") as file:
         code = file.read()
-    module = main_module(workspace)
-    module.__dict__["__file__"] = source
+    # Nobody but `sys.modules` holds the module, so that its end is the end of what it holds.
+    names = sys.modules["__main__"].__dict__
+    names["__file__"] = source
     sys.excepthook = lambda _, error, trace: show_error(code, error)
-    exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), module.__dict__)
+    exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), names)
+
+
+# -- its end --------------------------------------------------------------------------
+
+
+def end_after(program: Callable[[], None]) -> NoReturn:
+    """Run `program` and end as an interpreter does: exit code, threads, exit handlers, destructors, flush.
+
+    What was there before is left alone: to take down the modules that came with the zygote
+    would copy all the memory that they share with it, which takes longer than most programs.
+    """
+    import _weakref  # the Python half is not always there
+    import atexit
+    import gc
+
+    leave, before = os._exit, frozenset(sys.modules) - {"__main__"}
+    code = _exit_code_of(program)
+    if "threading" in sys.modules:
+        _try(sys.modules["threading"]._shutdown)
+    _try(atexit._run_exitfuncs)
+    flushed = _flush()
+    if len(sys._current_frames()) == 1:  # or a daemon thread runs on, and needs what it uses
+        ends = _released(before, _weakref.ref)
+        gc.collect()
+        for reference in ends:
+            _empty(reference())
+        gc.collect()
+    flushed = _flush() and flushed
+    if code == _INTERRUPTED:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    leave(code if flushed else _NOT_FLUSHED)
+    raise AssertionError("the process has ended")
+
+
+def _try(what: Callable[[], object]) -> None:
+    """An error in it is shown and ends nothing, as in an interpreter's own end."""
+    try:
+        what()
+    except BaseException as error:
+        show_error(b"", error)
+
+
+def _exit_code_of(program: Callable[[], None]) -> int:
+    """Run it; an error is shown by whatever hook the program has set."""
+    try:
+        program()
+    except SystemExit as leaving:
+        return _asked_for(leaving)
+    except BaseException as error:
+        code = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+        try:
+            sys.excepthook(type(error), error, error.__traceback__)
+        except SystemExit as leaving:
+            return _asked_for(leaving)
+        except BaseException as another:
+            show_error(b"", another)
+            show_error(b"", error)
+        return code
+    return 0
+
+
+def _asked_for(leaving: SystemExit) -> int:
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    _try(lambda: sys.stderr.write(f"{leaving.code}\n"))
+    return 1
+
+
+def _flush() -> bool:
+    """False if something that was written cannot be put out; of standard output that is shown too."""
+    done = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError, AttributeError) as error:
+            done = False
+            if stream is sys.stdout:
+                show_error(b"", error)
+    return done
+
+
+def _released(
+    before: frozenset[str], refer: Callable[[object], Callable[[], object]]
+) -> list[Callable[[], object]]:
+    """Take the program's modules away; answers weak references to them, the last first.
+
+    What nobody else holds ends by that; the rest is to be emptied.
+    """
+    ends: list[Callable[[], object]] = []
+    for name in [name for name in sys.modules if name not in before][::-1]:
+        module = sys.modules.pop(name)
+        try:
+            ends.append(refer(module))
+        except TypeError:
+            continue  # the program has put something else there
+    return ends
+
+
+def _empty(module: object) -> None:
+    names = getattr(module, "__dict__", {})
+    for name in [name for name in names if name != "__builtins__"]:
+        names[name] = None
 
 
 def forget_machinery() -> None:

@@ -15,6 +15,7 @@ import select
 import socket
 import sys
 from collections import deque
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _MAKE_SECONDS = 20.0
 _ATTEMPTS = 3
 _DISK_UNTIL_HANDED_OVER = 1 << 20
 _SOURCE = str(Path(__file__).parents[2])
+# Making a jail takes a processor for some milliseconds, which a job that has just begun is to have.
+_REFILL_AFTER = 0.02
 
 
 @dataclass
@@ -107,6 +110,8 @@ class Nursery:
         self._closed = False
         self._resting = False
         self._dropping: asyncio.Task[None] | None = None
+        self._refilling: asyncio.TimerHandle | None = None
+        self._cleaning: set[asyncio.Task[None]] = set()
 
     # -- jails -----------------------------------------------------------------------------
 
@@ -131,9 +136,10 @@ class Nursery:
 
     async def take(self, tier: str) -> Ready:
         """A jail for one job: from stock, or made now. Raises Refused when none can be made."""
+        if tier == self._tier and self._refilling is None:
+            self._refilling = asyncio.get_running_loop().call_later(_REFILL_AFTER, self._refill)
         while tier == self._tier and self._ready:
             jail = self._ready.popleft()
-            self._refill()
             if jail.lives():
                 return jail
             # Jails are the first to go when the host runs out of memory.
@@ -141,6 +147,9 @@ class Nursery:
         return await self._make(tier)
 
     def _refill(self) -> None:
+        if self._refilling is not None:
+            self._refilling.cancel()
+            self._refilling = None
         if self._closed or self._resting or self._tier is None:
             return
         for _ in range(self._stock - len(self._ready) - len(self._making)):
@@ -217,7 +226,11 @@ class Nursery:
         trees = [libc.clone_tree(path) for path in (place.workspace, place.tmp, place.shm, place.code)]
         entries = [os.open(path, os.O_WRONLY) for path in (group.entries() if group is not None else [])]
         uid = 0 if self._host.uid_base is None else slot + 1
-        order = marshal.dumps({"uid": uid, "filter": seccomp.build(tiers.rules(tier)), "agent": agent})
+        rules = tiers.rules(tier)
+        last = seccomp.build_binding() if rules.binding else b""
+        order = marshal.dumps(
+            {"uid": uid, "filter": seccomp.build(rules), "last_filter": last, "agent": agent}
+        )
         passed = [*(theirs[name] for name in birth.STREAMS), *trees, *entries]
         try:
             socket.send_fds(running.channel, [order], passed)
@@ -235,6 +248,17 @@ class Nursery:
         jail.plan.close()
         jail.launched.end()
         await self.give_back(jail, keep_place=False)
+
+    def later(self, cleaning: Coroutine[None, None, None]) -> None:
+        """Do this behind the back of whoever waits for an answer; `end` waits for it."""
+        task = asyncio.create_task(cleaning)
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaned)
+
+    def _cleaned(self, task: asyncio.Task[None]) -> None:
+        self._cleaning.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            sys.stderr.write(f"what a jail has left could not be removed: {error!r}\n")
 
     async def give_back(self, jail: Ready, *, keep_place: bool) -> None:
         """Remove what is left of a jail that has ended."""
@@ -319,6 +343,10 @@ class Nursery:
         self._closed = True
         if self._making:
             await asyncio.wait(self._making)
+        if self._cleaning:
+            await asyncio.wait(self._cleaning)
+        if self._refilling is not None:
+            self._refilling.cancel()
         await self._drop_stock()
         self._dismiss()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import struct
 from dataclasses import dataclass
 
@@ -50,8 +51,10 @@ _ALWAYS_DENIED = (
     " statmount swapoff swapon sysfs syslog umount2 unshare uselib userfaultfd ustat vhangup vmsplice"
 ).split()
 
-# Memory that no process maps is invisible to the watchdog; affinity could be undone.
-_DENIED_WITHOUT_CGROUP = ("memfd_create", "shmget", "sched_setaffinity")
+# Memory that no process maps is invisible to the watchdog.
+_DENIED_WITHOUT_CGROUP = ("memfd_create", "shmget")
+# Where no group shares processors out a job is bound to some, which it could undo.
+_BINDING = ("sched_setaffinity",)
 
 # The host's processes are in reach where there are no namespaces: nothing that names another process.
 _DENIED_WITHOUT_NAMESPACES = (
@@ -69,6 +72,7 @@ class Rules:
     cgroup: bool = True
     namespaces: bool = True
     signal_scope: bool = True
+    binding: bool = False  # processors may still be chosen: `build_binding` follows
 
 
 class _Program:
@@ -118,6 +122,32 @@ def _own_limits_only(program: _Program, call: int) -> None:
     program.ret(_ALLOW)
 
 
+def _begin(machine: str) -> _Program:
+    """What every filter begins with; the call's number is loaded then."""
+    program = _Program()
+    program.load(_OFFSET_ARCHITECTURE)
+    program.add(_JUMP_EQUAL, _AUDIT_ARCHITECTURE[machine], 1, 0)
+    program.ret(_KILL_PROCESS)
+    program.load(_OFFSET_NUMBER)
+    if machine == "x86_64":
+        program.add(_JUMP_AT_LEAST, _X32_BIT, 0, 1)
+        program.ret(_KILL_PROCESS)
+    return program
+
+
+def build_binding() -> bytes:
+    """A short filter that only forbids to choose other processors. To be installed behind a `binding` one."""
+    machine = libc.machine()
+    program = _begin(machine)
+    for name in _BINDING:
+        found = number(name, machine)
+        assert found is not None, "every machine has it"
+        program.deny(found, errno.EPERM)
+    program.ret(_ALLOW)
+    return b"".join(program.instructions)
+
+
+@functools.cache
 def build(rules: Rules, machine: str | None = None) -> bytes:
     """The filter's bytes for `machine` (this one if None). Raises ValueError on an unknown machine."""
     machine = machine or libc.machine()
@@ -130,20 +160,14 @@ def build(rules: Rules, machine: str | None = None) -> bytes:
             raise ValueError(f"{machine} has no call {name}")
         return found
 
-    program = _Program()
-    program.load(_OFFSET_ARCHITECTURE)
-    program.add(_JUMP_EQUAL, _AUDIT_ARCHITECTURE[machine], 1, 0)
-    program.ret(_KILL_PROCESS)
-    program.load(_OFFSET_NUMBER)
-    if machine == "x86_64":
-        program.add(_JUMP_AT_LEAST, _X32_BIT, 0, 1)
-        program.ret(_KILL_PROCESS)
-
+    program = _begin(machine)
     # clone3 hides its flags in memory; ENOSYS makes the C library fall back to clone.
     program.deny(call("clone3"), errno.ENOSYS)
     denied = list(_ALWAYS_DENIED)
     if not rules.cgroup:
         denied += _DENIED_WITHOUT_CGROUP
+        if not rules.binding:
+            denied += _BINDING
     if not rules.namespaces:
         denied += _DENIED_WITHOUT_NAMESPACES
     if not rules.signal_scope:
