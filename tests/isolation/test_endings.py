@@ -1,4 +1,4 @@
-"""A program in a jail ends as it does under a plain interpreter, though its end is not the interpreter's own."""
+"""A program in a jail ends as it does under a plain interpreter, though that is not what ends it."""
 
 from __future__ import annotations
 

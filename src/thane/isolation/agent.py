@@ -124,8 +124,9 @@ def run_cells(channel_descriptor: int, workspace: str) -> None:
         message, descriptors, _, _ = socket.recv_fds(channel, 64, 4)
         if not message:
             os._exit(0)
-        with open(descriptors[3], "rb") as plan:
-            said = marshal.loads(plan.read())
+        plan = descriptors[3]
+        said = marshal.loads(os.pread(plan, os.fstat(plan).st_size, 0))
+        os.close(plan)
         for target, descriptor in enumerate(descriptors[:3]):
             os.dup2(descriptor, target)
             os.close(descriptor)

@@ -43,7 +43,8 @@ class Jobs:
         self._slots = Slots(slots)
         self._turns: dict[tuple[str, str, str], _Turn] = {}  # of contexts: one execution at a time
         self._running: dict[str, Execution | Cell] = {}
-        self._queued: dict[str, asyncio.Task[int]] = {}
+        self._queued: dict[str, asyncio.Task[Any]] = {}
+        self._withdrawn: set[str] = set()  # of those: cancelled by `stop`
         self._starting: dict[
             str, str | None
         ] = {}  # has a slot, has no tier yet; why it was stopped meanwhile
@@ -59,16 +60,19 @@ class Jobs:
             )
         self._forget_old()
         # Registered before anything is awaited, so that a cancellation finds it whenever it comes.
-        waiting = asyncio.ensure_future(self._take_turn(request, server))
+        waiting = asyncio.current_task()
+        assert waiting is not None, "a coroutine runs in a task"
         self._queued[request.id] = waiting
         try:
-            slot = await waiting
+            slot = await self._take_turn(request, server)
         except asyncio.CancelledError:
-            if not waiting.cancelled():
+            if request.id not in self._withdrawn:
                 raise
+            waiting.uncancel()
             raise Refused("cancelled", "cancelled before it started") from None
         finally:
             del self._queued[request.id]
+            self._withdrawn.discard(request.id)
         try:
             return await self._run_in(slot, request, send, server)
         finally:
@@ -153,6 +157,7 @@ class Jobs:
     def stop(self, job_id: str, cause: str) -> None:
         """End a job wherever it is; unknown ids are nobody's business any more."""
         if job_id in self._queued:
+            self._withdrawn.add(job_id)
             self._queued[job_id].cancel()
         elif job_id in self._starting:
             self._starting[job_id] = cause

@@ -104,13 +104,23 @@ def affinity(processors: list[int], millicores: int, slot: int) -> set[int]:
     return {processors[(slot * count + position) % len(processors)] for position in range(count)}
 
 
+def memory(content: bytes) -> int:
+    """A descriptor that holds `content`, for a reader who reads it once and for himself."""
+    descriptor = os.memfd_create("thane", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    view = memoryview(content)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def sealed_memory(content: bytes) -> int:
     """A descriptor to read `content` from, which nobody can change or grow."""
-    writable = os.memfd_create("thane", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    writable = memory(content)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(writable, view) :]
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(writable, fcntl.F_ADD_SEALS, seals)
         return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)

@@ -52,24 +52,27 @@ class Monitor:
         # What making the jail took is ours, not the program's.
         self._setup_cpu_us = group.cpu_us() if group is not None else 0
         self.usage = Usage()
+        self.period = _GROUP_PERIOD if group is not None else watchdog.PERIOD  # seconds between two looks
+        self._next_sample = self._next_disk = 0.0
         self.calm = False  # nothing is asked of the jail now: look less often
 
     async def watch(self) -> None:
         """Until cancelled. The first sample comes at once."""
-        period = _GROUP_PERIOD if self._group is not None else watchdog.PERIOD
-        next_sample = next_disk = 0.0
         while True:
-            before = time.monotonic()
-            memory = self.look()
-            if before >= next_disk and not self._place.tmpfs:
-                next_disk = before + _DISK_PERIOD
-                self._look_at_disk()
-            if before >= next_sample:
-                next_sample = before + _SAMPLE_SECONDS
-                self._sample(memory)
-            spent = time.monotonic() - before
-            # Looking must not take more than a fifth of a processor, however much there is to look at.
-            await asyncio.sleep(max(_CALM_PERIOD if self.calm else period, 4 * spent))
+            await asyncio.sleep(self.tick())
+
+    def tick(self) -> float:
+        """Look at what is due; answers after how many seconds to look again."""
+        before = time.monotonic()
+        memory = self.look()
+        if before >= self._next_disk and not self._place.tmpfs:
+            self._next_disk = before + _DISK_PERIOD
+            self._look_at_disk()
+        if before >= self._next_sample:
+            self._next_sample = before + _SAMPLE_SECONDS
+            self._sample(memory)
+        # Looking must not take more than a fifth of a processor, however much there is to look at.
+        return max(_CALM_PERIOD if self.calm else self.period, 4 * (time.monotonic() - before))
 
     def look(self) -> int:
         """Bytes of memory in use now; says `stop` when they are too many."""

@@ -16,8 +16,11 @@ _CHEAP_SHARE = 0.7
 
 
 def _resident(proc: str, pid: str) -> int:
-    with open(f"{proc}/{pid}/statm") as file:
-        return int(file.read().split()[1]) * _PAGE
+    descriptor = os.open(f"{proc}/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(descriptor, 256).split()[1]) * _PAGE
+    finally:
+        os.close(descriptor)
 
 
 def _proportional(proc: str, pid: str) -> int:
