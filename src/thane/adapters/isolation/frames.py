@@ -8,7 +8,6 @@ two together.
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 from typing import Any
 
@@ -23,7 +22,7 @@ Header = dict[str, Any]
 
 
 def encode(header: Header, body: bytes = b"") -> bytes:
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = msgspec.json.encode(header)
     return _LENGTHS.pack(len(text), len(body)) + text + body
 
 
@@ -31,7 +30,7 @@ async def read(reader: asyncio.StreamReader) -> tuple[Header, bytes]:
     """The next frame. Raises EOFError when the program is gone."""
     try:
         header_length, body_length = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
-        header: Header = json.loads(await reader.readexactly(header_length))
+        header: Header = msgspec.json.decode(await reader.readexactly(header_length))
         return header, await reader.readexactly(body_length)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         raise EOFError("the isolation program closed the connection") from error
