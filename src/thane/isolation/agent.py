@@ -112,14 +112,16 @@ def _settle(agent: Agent, order: dict[str, Any], descriptors: list[int]) -> Prog
     os.environ.update(order["env"])
     os.chdir(order["workspace"])
     jailed.forget_machinery()
-    return lambda: run_cells(channel, order["workspace"])
+    return lambda: run_cells(channel, order["workspace"], order["packages"])
 
 
-def run_cells(channel_descriptor: int, workspace: str) -> None:
+def run_cells(channel_descriptor: int, workspace: str, packages: str) -> None:
     """A context's life: one execution after the other, in one module's names."""
     channel = socket.socket(fileno=channel_descriptor)
     me, nothing = os.getpid(), os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     module = jailed.main_module(workspace)
+    if packages:
+        jailed.see_packages(packages)
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, 64, 4)
         if not message:

@@ -17,7 +17,7 @@ import resource
 import signal
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,10 @@ class Order:
     filter: bytes
     last_filter: bytes  # installed once the job is known; empty if there is none
     agent: bool  # a stateful sandbox's jail, with an agent instead of a program
+    packages: bool  # there is a tree of installed packages
+    imports: tuple[str, ...]  # to be imported ahead of the job
+    rlimits: tuple[tuple[int, int], ...]  # to be taken on ahead of the job; if it imports anything
+    processors: tuple[int, ...]  # the same
     streams: dict[str, int]
     trees: tuple[int, ...]
     groups: tuple[int, ...]
@@ -59,14 +63,19 @@ class Order:
         said = marshal.loads(message)
         streams = dict(zip(STREAMS, descriptors, strict=False))
         rest = descriptors[len(STREAMS) :]
+        trees = len(TREES) + said["packages"]
         return cls(
             said["uid"],
             said["filter"],
             said["last_filter"],
             said["agent"],
+            said["packages"],
+            said["imports"],
+            said["rlimits"],
+            said["processors"],
             streams,
-            tuple(rest[: len(TREES)]),
-            tuple(rest[len(TREES) :]),
+            tuple(rest[:trees]),
+            tuple(rest[trees:]),
         )
 
     @property
@@ -106,7 +115,8 @@ def _furnish(order: Order) -> None:
             libc.mount(None, path, None, libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY | _QUIET)
     options = "newinstance,ptmxmode=0666,mode=620"
     libc.mount("devpts", "/dev/pts", "devpts", libc.MS_NOSUID | libc.MS_NOEXEC, options)
-    for tree, target in zip(order.trees, TREES, strict=True):
+    # The last is there with a template only; it is read-only already.
+    for tree, target in zip(order.trees, (*TREES, root.PACKAGES), strict=False):
         libc.hang_tree(tree, target)
         os.close(tree)
     flags = libc.MS_NOSUID | libc.MS_NODEV
@@ -209,27 +219,48 @@ def _await_job(order: Order, gate: int) -> Program:
     os.setsid()
     streams = order.streams
     spawn.close_all_but((streams["plan"], streams["stdout"], streams["stderr"], gate))
-    os.dup2(streams["stdout"], 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _install(order.filter)
     jailed.forget_machinery()
     jailed.main_module(root.WORKSPACE)
     jailed.warm_up()
     os.read(gate, 1)
+    os.close(gate)
     channel = socket.socket(fileno=streams["plan"])
+    if order.packages:
+        jailed.see_packages(root.PACKAGES)
+    if order.imports:
+        _import_ahead(order, channel)
     message, descriptors, _, _ = socket.recv_fds(channel, _MOST_PLAN, 2)
     if not message:
         os._exit(0)
     stdin, plan = descriptors
-    os.dup2(stdin, 0)
     spec: dict[str, Any] = marshal.loads(os.pread(plan, os.fstat(plan).st_size, 0))
-    for number, value in spec["rlimits"]:
-        resource.setrlimit(number, (value, value))
-    if spec["processors"]:
-        os.sched_setaffinity(0, spec["processors"])
-    _install(order.last_filter)
-    os.dup2(streams["stderr"], 2)
-    channel.detach()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    if not order.imports:
+        _bind(spec["rlimits"], spec["processors"], order.last_filter)
+    for source, target in ((stdin, 0), (streams["stdout"], 1), (streams["stderr"], 2)):
+        os.dup2(source, target)
+    for descriptor in (channel.detach(), stdin, plan, streams["stdout"], streams["stderr"]):
+        os.close(descriptor)
     gc.enable()
     return lambda: jailed.run(spec, prepared=True)
+
+
+def _bind(rlimits: Sequence[tuple[int, int]], processors: Sequence[int], last_filter: bytes) -> None:
+    for number, value in rlimits:
+        resource.setrlimit(number, (value, value))
+    if processors:
+        os.sched_setaffinity(0, processors)
+    _install(last_filter)
+
+
+def _import_ahead(order: Order, channel: socket.socket) -> None:
+    """Import a template's packages, in silence and bound by all limits. Nobody is to believe what it says."""
+    _bind(order.rlimits, order.processors, order.last_filter)
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for target in (0, 1, 2):
+        os.dup2(nothing, target)
+    os.close(nothing)
+    gc.enable()
+    jailed.import_ahead(order.imports)
+    channel.send(b"imported")

@@ -20,9 +20,11 @@ from thane.isolation.attach import Attached, Remains
 from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor, Send
-from thane.isolation.nursery import Nursery, Ready
+from thane.isolation.nursery import Nursery
+from thane.isolation.ready import Ready
 from thane.isolation.request import Refused, Request
 from thane.isolation.stage import Place
+from thane.isolation.templates import Templates
 from thane.isolation.verdict import Ended, judge
 
 _SETUP_SECONDS = 20.0
@@ -41,11 +43,20 @@ class Finished:
 
 class Execution:
     def __init__(
-        self, host: Host, nursery: Nursery, request: Request, tier: str, slot: int, name: str, send: Send
+        self,
+        host: Host,
+        nursery: Nursery,
+        templates: Templates,
+        request: Request,
+        tier: str,
+        slot: int,
+        name: str,
+        send: Send,
     ) -> None:
         self.cause: str | None = None  # why we ended it; None while nobody has
         self._host = host
         self._nursery = nursery
+        self._templates = templates
         self._request = request
         self._tier = tier
         self._slot = slot
@@ -56,6 +67,7 @@ class Execution:
         self._jail: launch.Launched | None = None
         self._orphans: list[int] = []  # killed with their supervisor, so ours to reap
         self._attached: Attached | None = None
+        self._before_us = 0  # CPU time that the jail had used before its job, if no group counts
 
     async def run(self) -> Finished:
         """Run to the end. Raises Refused when the job could not be started at all."""
@@ -95,8 +107,13 @@ class Execution:
         limits = self._request.limits
         if not tiers.has_namespaces(self._tier):
             return self._host.stage.open_place(self._name, limits.disk_bytes, self._host.uid(self._slot))
-        self._ready = ready = await self._nursery.take(self._tier)
+        if self._request.template is not None:
+            self._ready = ready = await self._templates.take(self._tier, self._request)
+        else:
+            self._ready = ready = await self._nursery.take(self._tier)
         self._slot, self._group = ready.slot, ready.group
+        if ready.wanted.limits is not None:
+            return ready.place  # it was made with them
         self._host.stage.resize_place(ready.place, limits.disk_bytes)
         if ready.group is not None:
             ready.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
@@ -222,6 +239,8 @@ class Execution:
     def _start(self, place: Place) -> launch.Launched:
         if self._ready is None:
             return launch.start_confined(self._host, self._request, place, self._slot)
+        if self._group is None and self._ready.wanted.limits is not None:
+            self._before_us = self._ready.used_cpu_us()
         plan = launch.plan(self._host, self._request, self._tier, place, self._slot)
         self._ready.hand_over(plan, launch.standard_input(self._request))
         return self._ready.launched
@@ -235,6 +254,7 @@ class Execution:
             first=jail.pid if tiers.has_namespaces(self._tier) else None,
             send=self._send,
             stop=self.stop,
+            before_us=self._before_us,
         )
 
     async def _until_end(self, monitor: Monitor, attached: Attached) -> None:

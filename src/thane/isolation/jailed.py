@@ -12,7 +12,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -173,11 +173,33 @@ def main_module(workspace: str) -> types.ModuleType:
     for provide in ("setquit", "setcopyright", "sethelper"):
         getattr(site, provide)()
     module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = __builtins__
+    module.__dict__["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = module
     sys.argv = [SOURCE_NAME]
     sys.path.insert(0, workspace)
     return module
+
+
+def see_packages(folder: str) -> None:
+    """Installed packages, after everything else that is imported from."""
+    sys.path.append(folder)
+
+
+def import_ahead(names: Sequence[str]) -> None:
+    """Import what the program is going to import. From here on nothing in this process is trusted.
+
+    What cannot be imported is left alone: the program is told when it tries itself.
+    """
+    import gc
+
+    for name in names:
+        try:
+            __import__(name)
+        except BaseException as error:
+            sys.modules.pop(name, None)
+            del error
+    gc.collect()
+    gc.freeze()
 
 
 def show_error(source: bytes, error: BaseException) -> None:

@@ -23,6 +23,7 @@ from thane.isolation.probe import Probe
 from thane.isolation.queueing import Slots
 from thane.isolation.request import Refused, Request
 from thane.isolation.sandboxes import Sandboxes
+from thane.isolation.templates import Templates
 
 REMEMBERED_SECONDS = 600.0
 _UNAVAILABLE_HINT = "Run `thane doctor` to see what each tier lacks."
@@ -35,9 +36,18 @@ class _Turn:
 
 
 class Jobs:
-    def __init__(self, host: Host, nursery: Nursery, probe: Probe, sandboxes: Sandboxes, slots: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        nursery: Nursery,
+        templates: Templates,
+        probe: Probe,
+        sandboxes: Sandboxes,
+        slots: int,
+    ) -> None:
         self._host = host
         self._nursery = nursery
+        self._templates = templates
         self._probe = probe
         self._sandboxes = sandboxes
         self._slots = Slots(slots)
@@ -135,12 +145,14 @@ class Jobs:
     async def _begin(
         self, slot: int, tier: str, request: Request, send: Send, server: str
     ) -> Execution | Cell:
+        if not tiers.has_namespaces(tier) and (request.template or request.context is not None):
+            lacking = "templates" if request.template else "stateful sandboxes"
+            message = f"this machine has tier {tier}, which has no {lacking}"
+            raise Refused("isolation_unavailable", message, _UNAVAILABLE_HINT)
         if request.context is None:
             self._count += 1
-            return Execution(self._host, self._nursery, request, tier, slot, str(self._count), send)
-        if not tiers.has_namespaces(tier):
-            message = f"this machine has tier {tier}, which has no stateful sandboxes"
-            raise Refused("isolation_unavailable", message, _UNAVAILABLE_HINT)
+            name = str(self._count)
+            return Execution(self._host, self._nursery, self._templates, request, tier, slot, name, send)
         return Cell(self._host, await self._sandboxes.get(server, tier, request), request, send)
 
     async def _tier_for(self, request: Request) -> str:

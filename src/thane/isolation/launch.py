@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from thane.isolation import confined, root, seccomp, spawn, tiers
 from thane.isolation.host import Host
-from thane.isolation.request import Request
+from thane.isolation.request import Limits, Request
 from thane.isolation.stage import Place
 
 CPU_LIMIT = resource.RLIMIT_CPU
@@ -51,11 +51,10 @@ class Launched:
                 os.close(descriptor)
 
 
-def resource_limits(request: Request, tier: str) -> list[tuple[int, int]]:
+def resource_limits(limits: Limits, tier: str, extra_seconds: int = 0) -> list[tuple[int, int]]:
     """The rlimits that the program's first process takes on, for itself and its children."""
-    limits = request.limits
     processors = max(1, -(-limits.cpu_millicores // 1000))
-    seconds = -(-limits.timeout_ms // 1000) * processors + _CPU_MARGIN
+    seconds = -(-limits.timeout_ms // 1000) * processors + _CPU_MARGIN + extra_seconds
     found = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, limits.disk_bytes),
@@ -148,7 +147,7 @@ def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> di
         "source": f"{code}/{source_name(request)}",
         "workspace": workspace,
         "shell": host.interpreter.shell,
-        "rlimits": resource_limits(request, tier),
+        "rlimits": resource_limits(request.limits, tier),
         "processors": sorted(cpus),
         "env": {
             "PATH": root.PATH,
@@ -157,6 +156,8 @@ def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> di
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            # For the interpreters that it starts; its own has its path already.
+            **({"PYTHONPATH": root.PACKAGES} if request.template is not None else {}),
             **request.env,
         },
     }

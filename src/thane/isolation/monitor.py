@@ -40,6 +40,7 @@ class Monitor:
         first: int | None,
         send: Send,
         stop: Callable[[str], None],
+        before_us: int = 0,
     ) -> None:
         self._place = place
         self._limits = limits
@@ -49,8 +50,8 @@ class Monitor:
         self._send = send
         self._stop = stop
         self._began = time.monotonic()
-        # What making the jail took is ours, not the program's.
-        self._setup_cpu_us = group.cpu_us() if group is not None else 0
+        # What making the jail took, or importing ahead of the job, is ours, not the program's.
+        self._setup_cpu_us = group.cpu_us() if group is not None else before_us
         self.usage = Usage()
         self.period = _GROUP_PERIOD if group is not None else watchdog.PERIOD  # seconds between two looks
         self._next_sample = self._next_disk = 0.0
@@ -59,7 +60,8 @@ class Monitor:
     async def watch(self) -> None:
         """Until cancelled. The first sample comes at once."""
         while True:
-            await asyncio.sleep(self.tick())
+            pause = self.tick()
+            await asyncio.sleep(pause)
 
     def tick(self) -> float:
         """Look at what is due; answers after how many seconds to look again."""
@@ -139,7 +141,7 @@ class Monitor:
             usage.peak_memory_bytes = max(usage.peak_memory_bytes, self._group.peak_memory())
         else:
             # The report counts the program alone; without one there is only the sum with the jail's making.
-            usage.cpu_us = report.get("cpu_us", consumed_us)
+            usage.cpu_us = max(0, report.get("cpu_us", consumed_us) - self._setup_cpu_us)
             usage.peak_memory_bytes = max(usage.peak_memory_bytes, report.get("peak", 0))
         self._look_at_workspace()
         usage.disk_read_bytes = report.get("read", 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 MAX_NAME = 255
 MAX_PATH = 1024
 MAX_FILES = 1000
+_MOST_IMPORTS = 64
 _MINIMUMS = {
     "memory_bytes": 16 << 20,
     "cpu_millicores": 1,
@@ -39,6 +41,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Template:
+    """Installed packages that a jail sees, and which of them a jail in stock imports ahead of its job."""
+
+    packages: str  # a folder of the host, as `pip install --target` makes it
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Request:
     id: str
     language: str
@@ -52,6 +62,7 @@ class Request:
     sandbox_id: str = ""
     context: str | None = None  # the stateful context to run in; None: a fresh jail of its own
     share: str = ""  # whose share of the slots it takes
+    template: Template | None = None
 
 
 def check_name(name: str) -> str | None:
@@ -105,6 +116,22 @@ def _context(value: object) -> str | None:
     return value
 
 
+def _template(value: object) -> Template | None:
+    if value is None:
+        return None
+    packages, imports = (
+        (value.get("packages"), value.get("imports")) if isinstance(value, dict) else (None, None)
+    )
+    if not isinstance(packages, str) or not os.path.isabs(packages) or not os.path.isdir(packages):
+        raise _invalid(f"the template's packages are not in a folder: {packages!r}")
+    if not isinstance(imports, list) or len(imports) > _MOST_IMPORTS:
+        raise _invalid(f"a template's imports are a list of at most {_MOST_IMPORTS} names")
+    for name in imports:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise _invalid(f"the template's import {name!r} is not a module's name")
+    return Template(packages, tuple(imports))
+
+
 def parse(header: dict[str, Any], body: bytes) -> Request:
     """The frame's job. Raises Refused with what is wrong."""
     job = header.get("job")
@@ -146,4 +173,5 @@ def parse(header: dict[str, Any], body: bytes) -> Request:
         sandbox_id=str(job.get("sandbox_id", "")),
         context=_context(job.get("context")),
         share=str(job.get("share", "")),
+        template=_template(job.get("template")),
     )

@@ -18,11 +18,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from thane.isolation import launch
+from thane.isolation import launch, root
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor
-from thane.isolation.nursery import Nursery, Ready
+from thane.isolation.nursery import Nursery
+from thane.isolation.ready import Ready, Wanted
 from thane.isolation.request import Refused, Request
 
 _ANSWER_SECONDS = 20.0
@@ -118,7 +119,7 @@ class Sandbox:
     async def open(cls, host: Host, nursery: Nursery, tier: str, request: Request) -> Sandbox:
         """A sandbox with the request's limits. Raises Refused."""
         limits = request.limits
-        jail = await nursery.make_for_sandbox(tier)
+        jail = await nursery.make(Wanted(tier, agent=True, template=request.template))
         host.stage.resize_place(jail.place, limits.disk_bytes)
         if jail.group is not None:
             jail.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
@@ -212,6 +213,7 @@ class Sandbox:
         tier = self.jail.tier
         order: dict[str, Any] = launch.plan(self._host, request, tier, self.jail.place, self.jail.slot)
         order |= {"number": process.number, "kind": kind, "processors": []}
+        order["packages"] = root.PACKAGES if request.template is not None else ""
         if kind == "context":
             # Its time is limited per execution, not for its life.
             order["rlimits"] = [pair for pair in order["rlimits"] if pair[0] != launch.CPU_LIMIT]

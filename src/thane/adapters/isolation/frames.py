@@ -13,7 +13,16 @@ from typing import Any
 
 import msgspec
 
-from thane.kernel.ports.isolation import Context, Job, ProducedFile, Sample, TierReport, Usage, Verdict
+from thane.kernel.ports.isolation import (
+    Context,
+    Job,
+    ProducedFile,
+    Sample,
+    Template,
+    TierReport,
+    Usage,
+    Verdict,
+)
 
 VERSION = 1
 _LENGTHS = struct.Struct("!II")
@@ -36,6 +45,12 @@ async def read(reader: asyncio.StreamReader) -> tuple[Header, bytes]:
         raise EOFError("the isolation program closed the connection") from error
 
 
+def _template(template: Template | None) -> Header | None:
+    if template is None:
+        return None
+    return {"packages": str(template.packages.absolute()), "imports": list(template.imports)}
+
+
 def run_frame(job: Job) -> tuple[Header, bytes]:
     """The `run` request: a description, and code, standard input and files one after the other."""
     limits = job.limits
@@ -46,6 +61,7 @@ def run_frame(job: Job) -> tuple[Header, bytes]:
             "sandbox_id": job.sandbox_id,
             "context": job.context,
             "share": job.share,
+            "template": _template(job.template),
             "language": job.language,
             "minimum_tier": str(job.minimum_tier),
             "limits": {name: getattr(limits, name) for name in limits.__struct_fields__},
