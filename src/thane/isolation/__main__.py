@@ -21,6 +21,7 @@ from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
 from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.stage import Stage
+from thane.isolation.templates import Templates
 
 # Above every range that distributions and container managers hand out; each program takes a piece by its pid.
 _FIRST_UID = 0x70000000
@@ -41,11 +42,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stock", type=int, default=2, help="jails that are made ahead of their jobs")
     parser.add_argument("--force-tier", choices=tiers.KNOWN, help="for tests: use this tier or none")
     parser.add_argument("--runsc", help="where gVisor is; default: the usual places")
+    parser.add_argument("--template-stock", type=int, default=1, help="the same, per template in use")
+    parser.add_argument("--template-idle", type=float, default=60.0, help="seconds that they wait for a job")
     arguments = parser.parse_args()
     if not 1 <= arguments.slots <= _MOST_SLOTS:
         parser.error(f"--slots must be from 1 to {_MOST_SLOTS}")
     if not 0 <= arguments.stock <= _MOST_STOCK:
         parser.error(f"--stock must be from 0 to {_MOST_STOCK}")
+    if not 0 <= arguments.template_stock <= _MOST_STOCK:
+        parser.error(f"--template-stock must be from 0 to {_MOST_STOCK}")
     return arguments
 
 
@@ -101,9 +106,10 @@ async def _serve(arguments: argparse.Namespace, host: Host) -> None:
     # Jails lose the process that forked them at once: they are to become our own children.
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     nursery = Nursery(host, arguments.stock, arguments.jails_per_zygote)
-    probe = Probe(host, nursery)
+    templates = Templates(host, nursery, arguments.template_stock, arguments.template_idle)
+    probe = Probe(host, nursery, templates)
     sandboxes = Sandboxes(host, nursery, arguments.claim)
-    jobs = Jobs(host, nursery, probe, sandboxes, arguments.slots)
+    jobs = Jobs(host, nursery, templates, probe, sandboxes, arguments.slots)
     in_user_namespace = host.stage.mounted and not host.stage.as_root
     program = life.Life(
         arguments.socket,
@@ -111,10 +117,12 @@ async def _serve(arguments: argparse.Namespace, host: Host) -> None:
         sandboxes,
         probe,
         nursery,
+        templates,
         idle=arguments.idle,
         in_user_namespace=in_user_namespace,
     )
     await program.live(listener)
+    await templates.end()
     await nursery.end()
 
 

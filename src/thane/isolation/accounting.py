@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from thane.isolation import opening
 
@@ -33,7 +33,7 @@ class Usage:
     workspace_bytes: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+        return dict(vars(self))
 
 
 def read_network(usage: Usage, proc: str) -> None:

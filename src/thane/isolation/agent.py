@@ -115,20 +115,23 @@ def _settle(agent: Agent, order: dict[str, Any], descriptors: list[int]) -> Prog
     os.environ.update(order["env"])
     os.chdir(order["workspace"])
     jailed.forget_machinery()
-    return lambda: run_cells(channel, order["workspace"])
+    return lambda: run_cells(channel, order["workspace"], order["packages"])
 
 
-def run_cells(channel_descriptor: int, workspace: str) -> None:
+def run_cells(channel_descriptor: int, workspace: str, packages: str) -> None:
     """A context's life: one execution after the other, in one module's names."""
     channel = socket.socket(fileno=channel_descriptor)
     me, nothing = os.getpid(), os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     module = jailed.main_module(workspace)
+    if packages:
+        sys.path.append(packages)  # after everything else that is imported from
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, 64, 4)
         if not message:
             os._exit(0)
-        with open(descriptors[3], "rb") as plan:
-            said = marshal.loads(plan.read())
+        plan = descriptors[3]
+        said = marshal.loads(os.pread(plan, os.fstat(plan).st_size, 0))
+        os.close(plan)
         for target, descriptor in enumerate(descriptors[:3]):
             os.dup2(descriptor, target)
             os.close(descriptor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,16 +21,26 @@ _MOST_COMPLAINTS = 1 << 16
 _HANDED_ON_SECONDS = 2.0
 
 
+# The last line of the first process's report (`jailed.supervise`): it has reaped everything then.
+REPORT_END = b"\nwritten "
+
+
+@dataclass(frozen=True)
+class LastWords:
+    """What a jail has said: its first process's report (empty without one), and how its output ended."""
+
+    report: str
+    stdout_truncated: bool
+    stderr_truncated: bool
+
+
 @dataclass(frozen=True)
 class Remains:
-    """What is known of a jail once it has ended."""
+    """What is known of a jail's first process once it has ended."""
 
     wait_status: int
     consumed_us: int  # CPU time of the process that we are the parent of, and of what it has reaped
-    report: str
     complaints: str
-    stdout_truncated: bool
-    stderr_truncated: bool
 
 
 class Attached:
@@ -38,7 +49,7 @@ class Attached:
     def __init__(
         self, jail: Launched, limit: int, send: Callable[[str, bytes], None], *, started: bool
     ) -> None:
-        self._jail = jail
+        self.jail = jail
         self._loop = asyncio.get_running_loop()
         self._stdout = Output(jail.stdout, limit, lambda data: send("stdout", data))
         self._stderr = Output(jail.stderr, limit, lambda data: send("stderr", data))
@@ -46,6 +57,7 @@ class Attached:
         self._diagnostics = Output(jail.diagnostics, _MOST_COMPLAINTS, self._complaints.extend)
         self._words = bytearray()
         self.started = asyncio.Event()
+        self.told = asyncio.Event()  # everything in the jail has ended and been reaped, or `exited`
         self.exited = asyncio.Event()
         self.turned = asyncio.Event()  # started or exited, whichever comes first
         os.set_blocking(jail.status, False)
@@ -58,47 +70,62 @@ class Attached:
     def _status_readable(self) -> bool:
         """Take what the first process says; False when there is nothing more now."""
         try:
-            data = os.read(self._jail.status, 4096)
+            data = os.read(self.jail.status, 4096)
         except BlockingIOError:
             return False
         self._words += data
         if self._words.startswith(b"started\n"):
             self.started.set()
             self.turned.set()
+        if self._words.endswith(b"\n") and REPORT_END in self._words:
+            self.told.set()
         if not data:
-            self._loop.remove_reader(self._jail.status)
+            self._loop.remove_reader(self.jail.status)
         return bool(data)
 
     def _has_exited(self) -> None:
-        self._loop.remove_reader(self._jail.pidfd)
+        self._loop.remove_reader(self.jail.pidfd)
         self.exited.set()
+        self.told.set()
         self.turned.set()
 
     def stop(self) -> None:
         """Tell the first process to end everything: closing the pipe is the message."""
-        if self._jail.control >= 0:
-            os.close(self._jail.control)
-            self._jail.control = -1
+        if self.jail.control >= 0:
+            os.close(self.jail.control)
+            self.jail.control = -1
 
-    def detach(self) -> Remains:
-        """Reap the jail, take its last words and close all descriptors. Waits if it still lives."""
-        wait_status, consumed = _reaped(self._jail.pid)
-        self._loop.remove_reader(self._jail.pidfd)
-        for stream in (self._stdout, self._stderr, self._diagnostics):
+    def end(self) -> None:
+        """Kill the first process, if it lives: what it had to say it has said."""
+        if not self.exited.is_set():
+            os.kill(self.jail.pid, signal.SIGKILL)
+
+    def last_words(self) -> LastWords:
+        """What is known once `told` is set. The jail's first process may be about to end still."""
+        for stream in (self._stdout, self._stderr):
             stream.drain()
         while self._status_readable():
             pass
-        self._loop.remove_reader(self._jail.status)
+        return LastWords(
+            report=self._words.decode("ascii", "replace"),
+            stdout_truncated=self._stdout.truncated,
+            stderr_truncated=self._stderr.truncated,
+        )
+
+    def detach(self) -> Remains:
+        """Reap the jail and close all descriptors. Waits if it still lives."""
+        wait_status, consumed = _reaped(self.jail.pid)
+        self._loop.remove_reader(self.jail.pidfd)
+        for stream in (self._stdout, self._stderr, self._diagnostics):
+            stream.drain()
+        self._loop.remove_reader(self.jail.status)
         self.stop()
-        for descriptor in (self._jail.status, self._jail.pidfd):
+        for descriptor in (self.jail.status, self.jail.pidfd):
             os.close(descriptor)
         return Remains(
             wait_status=wait_status,
             consumed_us=int((consumed.ru_utime + consumed.ru_stime) * 1e6),
-            report=self._words.decode("ascii", "replace"),
             complaints=self._complaints.decode("utf-8", "replace").strip(),
-            stdout_truncated=self._stdout.truncated,
-            stderr_truncated=self._stderr.truncated,
         )
 
 

@@ -17,7 +17,8 @@ import resource
 import signal
 import socket
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,12 @@ class Order:
 
     uid: int  # the jail's, in the zygote's user namespace
     filter: bytes
+    last_filter: bytes  # installed once the job is known; empty if there is none
     agent: bool  # a stateful sandbox's jail, with an agent instead of a program
+    packages: bool  # there is a tree of installed packages
+    imports: tuple[str, ...]  # to be imported ahead of the job
+    rlimits: tuple[tuple[int, int], ...]  # to be taken on ahead of the job; if it imports anything
+    processors: tuple[int, ...]  # the same
     streams: dict[str, int]
     trees: tuple[int, ...]
     groups: tuple[int, ...]
@@ -59,13 +65,19 @@ class Order:
         said = marshal.loads(message)
         streams = dict(zip(STREAMS, descriptors, strict=False))
         rest = descriptors[len(STREAMS) :]
+        trees = len(TREES) + said["packages"]
         return cls(
             said["uid"],
             said["filter"],
+            said["last_filter"],
             said["agent"],
+            said["packages"],
+            said["imports"],
+            said["rlimits"],
+            said["processors"],
             streams,
-            tuple(rest[: len(TREES)]),
-            tuple(rest[len(TREES) :]),
+            tuple(rest[:trees]),
+            tuple(rest[trees:]),
         )
 
     @property
@@ -100,7 +112,8 @@ def _furnish(order: Order) -> None:
     libc.mount("proc", "/proc", "proc", _QUIET)
     options = "newinstance,ptmxmode=0666,mode=620"
     libc.mount("devpts", "/dev/pts", "devpts", libc.MS_NOSUID | libc.MS_NOEXEC, options)
-    for tree, target in zip(order.trees, TREES, strict=True):
+    # The last is there with a template only; it is read-only already.
+    for tree, target in zip(order.trees, (*TREES, root.PACKAGES), strict=False):
         libc.hang_tree(tree, target)
         os.close(tree)
     flags = libc.MS_NOSUID | libc.MS_NODEV
@@ -159,15 +172,14 @@ def _first_process(order: Order) -> Program:
     child = os.fork()
     if child == 0:
         os.close(gate_write)
-        os.read(gate_read, 1)  # until the first process cannot be looked into
-        return _await_job(order)
+        return _await_job(order, gate_read)
     # Not dumpable: the program cannot open /proc/1/fd, /proc/1/mem or /proc/1/environ.
     jailed.set_dumpable(0)
     _ignore_signals()
     spawn.close_all_but((streams["control"], streams["status"], gate_write))
     for name in (0, 1):
         os.dup2(2, name)
-    seccomp.install(order.filter)
+    _install(order.filter, order.last_filter)
     os.write(streams["status"], b"ready\n")
     os.close(gate_write)
 
@@ -188,10 +200,16 @@ def _become_agent(order: Order) -> Program:
     for name in (0, 1, 2):
         os.dup2(nothing, name)
     os.close(nothing)
-    seccomp.install(order.filter)
+    _install(order.filter, order.last_filter)  # its processors are chosen from outside
     os.write(streams["status"], b"ready\n")
     os.close(streams["status"])
     return agent.Agent(streams["control"]).serve()
+
+
+def _install(*filters: bytes) -> None:
+    for program in filters:
+        if program:
+            seccomp.install(program)
 
 
 def _ignore_signals() -> None:
@@ -199,27 +217,56 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _await_job(order: Order) -> Program:
-    """In the program's process: wait for a job, and be ready to run it. Ends if none comes."""
+def _await_job(order: Order, gate: int) -> Program:
+    """In the program's process: be ready in all that does not depend on the job, then wait for it.
+
+    Ends if none comes. `gate` closes when the first process cannot be looked into any more.
+    """
     os.setsid()
-    channel = socket.socket(fileno=os.dup(order.streams["plan"]))
-    os.dup2(order.streams["stdout"], 1)
+    streams = order.streams
+    spawn.close_all_but((streams["plan"], streams["stdout"], streams["stderr"], gate))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _install(order.filter)
+    jailed.forget_machinery()
+    jailed.main_module(root.WORKSPACE)
+    jailed.warm_up()
+    os.read(gate, 1)
+    os.close(gate)
+    channel = socket.socket(fileno=streams["plan"])
+    if order.packages:
+        sys.path.append(root.PACKAGES)  # after everything else that is imported from
+    if order.imports:
+        _import_ahead(order, channel)
     message, descriptors, _, _ = socket.recv_fds(channel, _MOST_PLAN, 2)
     if not message:
         os._exit(0)
     stdin, plan = descriptors
-    os.dup2(stdin, 0)
-    with open(plan, "rb", closefd=False) as file:
-        spec: dict[str, Any] = marshal.loads(file.read())
-    os.dup2(order.streams["stderr"], 2)
-    channel.detach()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    for number, value in spec["rlimits"]:
-        resource.setrlimit(number, (value, value))
-    if spec["processors"]:
-        os.sched_setaffinity(0, spec["processors"])
-    seccomp.install(order.filter)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    jailed.forget_machinery()
+    spec: dict[str, Any] = marshal.loads(os.pread(plan, os.fstat(plan).st_size, 0))
+    if not order.imports:
+        _bind(spec["rlimits"], spec["processors"], order.last_filter)
+    for source, target in ((stdin, 0), (streams["stdout"], 1), (streams["stderr"], 2)):
+        os.dup2(source, target)
+    for descriptor in (channel.detach(), stdin, plan, streams["stdout"], streams["stderr"]):
+        os.close(descriptor)
     gc.enable()
-    return lambda: jailed.run(spec)
+    return lambda: jailed.run(spec, prepared=True)
+
+
+def _bind(rlimits: Sequence[tuple[int, int]], processors: Sequence[int], last_filter: bytes) -> None:
+    for number, value in rlimits:
+        resource.setrlimit(number, (value, value))
+    if processors:
+        os.sched_setaffinity(0, processors)
+    _install(last_filter)
+
+
+def _import_ahead(order: Order, channel: socket.socket) -> None:
+    """Import a template's packages, in silence and bound by all limits. Nobody is to believe what it says."""
+    _bind(order.rlimits, order.processors, order.last_filter)
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for target in (0, 1, 2):
+        os.dup2(nothing, target)
+    os.close(nothing)
+    gc.enable()
+    jailed.import_ahead(order.imports)
+    channel.send(b"imported")

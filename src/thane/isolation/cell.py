@@ -27,7 +27,6 @@ from thane.isolation.sandbox import Context, Process, Sandbox
 from thane.isolation.verdict import Ended, judge
 
 _GRACE_SECONDS = 1.0
-_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 _DONE = re.compile(rb"done (\d{1,9}) (\d{1,3})")
 
 
@@ -132,17 +131,19 @@ class Cell:
         try:
             if self._request.language == "python":
                 context = await self._begin_in_context(streams)
+                self._process = context.process
             else:
                 self._process = await self._sandbox.start(self._request, "command", streams)
             before = self._cpu_us()
-            await self._until_over(usage)
+            await self._until_over(self._process, usage)
         finally:
             if context is not None and context.channel.fileno() >= 0:
                 self._loop.remove_reader(context.channel.fileno())
+            elif context is None and self._process is not None:
+                self._process.close()
             for output in outputs:
                 output.drain()
         process = self._process
-        assert process is not None, "it was begun above"
         return before, outputs, process.status if process.ended.is_set() else 0
 
     async def _begin_in_context(self, streams: list[int]) -> Context:
@@ -151,7 +152,7 @@ class Cell:
             context = await self._sandbox.context(request)
             self._process = context.process
             context.cells += 1
-            spec = launch.sealed_memory(marshal.dumps({"code": request.code, "env": dict(request.env)}))
+            spec = launch.memory(marshal.dumps({"code": request.code, "env": request.env}))
             streams.append(spec)
             self._loop.add_reader(context.channel.fileno(), self._hear, context)
             try:
@@ -182,45 +183,33 @@ class Cell:
         self._code = int(done[2]) & 0xFF
         self._over.set()
 
-    async def _until_over(self, usage: accounting.Usage) -> None:
-        process = self._process
-        assert process is not None, "it was begun before"
+    async def _until_over(self, process: Process, usage: accounting.Usage) -> None:
         timer = self._loop.call_later(self._request.limits.timeout_ms / 1000, self.stop, "timeout")
-        sampling = asyncio.create_task(self._sample(usage))
-        ending = asyncio.create_task(process.ended.wait())
-        done = asyncio.create_task(self._over.wait())
+        process.when_ended = self._over.set
+        if process.ended.is_set():
+            self._over.set()
+        self._sample(time.monotonic(), usage)
         try:
-            await asyncio.wait((ending, done), return_when=asyncio.FIRST_COMPLETED)
+            await self._over.wait()
         except asyncio.CancelledError:
             self._kill()
             raise
         finally:
+            process.when_ended = None
             timer.cancel()
-            for task in (sampling, ending, done):
-                task.cancel()
+            self._sampling.cancel()
 
-    async def _sample(self, usage: accounting.Usage) -> None:
-        began = time.monotonic()
-        while True:
-            usage.wall_us = int((time.monotonic() - began) * 1e6)
-            memory = self._sandbox.monitor.look()
-            usage.peak_memory_bytes = max(usage.peak_memory_bytes, memory)
-            usage.workspace_bytes = accounting.used_of_file_system(self._sandbox.jail.place.base)
-            sample = {"t": "sample", "at_us": usage.wall_us, "memory_bytes": memory}
-            self._send({**sample, "usage": usage.as_dict()}, b"")
-            await asyncio.sleep(self._request.sample_seconds)
+    def _sample(self, began: float, usage: accounting.Usage) -> None:
+        self._sampling = self._loop.call_later(self._request.sample_seconds, self._sample, began, usage)
+        usage.wall_us = int((time.monotonic() - began) * 1e6)
+        memory = self._sandbox.monitor.look()
+        usage.peak_memory_bytes = max(usage.peak_memory_bytes, memory)
+        usage.workspace_bytes = accounting.used_of_file_system(self._sandbox.jail.place.base)
+        sample = {"t": "sample", "at_us": usage.wall_us, "memory_bytes": memory}
+        self._send({**sample, "usage": usage.as_dict()}, b"")
 
     def _cpu_us(self) -> int:
-        """CPU time of the process and of what it has reaped, so far; by the kernel's clock ticks."""
-        process = self._process
-        if process is None or process.ended.is_set():
-            return process.cpu_us if process is not None else 0
-        try:
-            with open(f"/proc/{process.pid}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            return process.cpu_us
-        return sum(int(field) for field in fields[11:15]) * _TICK_US
+        return self._process.used_cpu_us() if self._process is not None else 0
 
     def _report(self, status: int) -> dict[str, Any]:
         if self._code is not None:

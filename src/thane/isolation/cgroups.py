@@ -71,12 +71,21 @@ def _read(path: Path) -> str:
     return path.read_text()
 
 
-def _number(path: Path) -> int:
-    return int(_read(path))
+def _now(folder: Path, name: str) -> bytes:
+    """What the kernel says there at this moment: read often, so by the shortest way."""
+    descriptor = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
 
 
-def _fields(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in _read(path).splitlines())
+def _number(folder: Path, name: str) -> int:
+    return int(_now(folder, name))
+
+
+def _fields(folder: Path, name: str) -> dict[str, int]:
+    pairs = (line.split() for line in _now(folder, name).decode().splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
 
 
@@ -111,18 +120,18 @@ class GroupV2:
         return [str(self.folder / "cgroup.procs")]
 
     def memory_now(self) -> int:
-        return _number(self.folder / "memory.current")
+        return _number(self.folder, "memory.current")
 
     def peak_memory(self) -> int:
         # memory.peak is there from Linux 5.19 on; before that the caller's own samples count.
         peak = self.folder / "memory.peak"
-        return _number(peak) if peak.exists() else self.memory_now()
+        return _number(self.folder, "memory.peak") if peak.exists() else self.memory_now()
 
     def cpu_us(self) -> int:
-        return _fields(self.folder / "cpu.stat")["usage_usec"]
+        return _fields(self.folder, "cpu.stat")["usage_usec"]
 
     def oom_kills(self) -> int:
-        return _fields(self.folder / "memory.events").get("oom_kill", 0)
+        return _fields(self.folder, "memory.events").get("oom_kill", 0)
 
     def lift_cpu(self) -> None:
         (self.folder / "cpu.max").write_text(f"max {_PERIOD_US}")
@@ -154,7 +163,7 @@ class GroupV1:
         plain, swap = memory / "memory.limit_in_bytes", memory / "memory.memsw.limit_in_bytes"
         if swap.exists():
             # The limit with swap may never be below the one without.
-            raised = limits.memory_bytes > _number(plain)
+            raised = limits.memory_bytes > _number(memory, "memory.limit_in_bytes")
             for file in (swap, plain) if raised else (plain, swap):
                 file.write_text(str(limits.memory_bytes))
         else:
@@ -172,17 +181,17 @@ class GroupV1:
 
     def memory_now(self) -> int:
         memory = self.folders["memory"]
-        sockets = _number(memory / _TCP_USAGE) if (memory / _TCP_USAGE).exists() else 0
-        return _number(memory / "memory.usage_in_bytes") + sockets
+        sockets = _number(memory, _TCP_USAGE) if (memory / _TCP_USAGE).exists() else 0
+        return _number(memory, "memory.usage_in_bytes") + sockets
 
     def peak_memory(self) -> int:
-        return _number(self.folders["memory"] / "memory.max_usage_in_bytes")
+        return _number(self.folders["memory"], "memory.max_usage_in_bytes")
 
     def cpu_us(self) -> int:
-        return _number(self.folders["cpuacct"] / "cpuacct.usage") // 1000
+        return _number(self.folders["cpuacct"], "cpuacct.usage") // 1000
 
     def oom_kills(self) -> int:
-        return _fields(self.folders["memory"] / "memory.oom_control").get("oom_kill", 0)
+        return _fields(self.folders["memory"], "memory.oom_control").get("oom_kill", 0)
 
     def lift_cpu(self) -> None:
         (self.folders["cpu"] / "cpu.cfs_quota_us").write_text("-1")

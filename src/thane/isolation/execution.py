@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from thane.isolation import accounting, cgroups, collection, guest, launch, spawn, tiers, watchdog
-from thane.isolation.attach import Attached
+from thane.isolation.attach import Attached, Remains
 from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.guest_monitor import GuestMonitor, limits_while_made
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor, Send
-from thane.isolation.nursery import Nursery, Ready
+from thane.isolation.nursery import Nursery
+from thane.isolation.ready import Ready
 from thane.isolation.request import Refused, Request
 from thane.isolation.stage import Place
+from thane.isolation.templates import Templates
 from thane.isolation.verdict import Ended, judge
 
 _SETUP_SECONDS = 20.0
@@ -43,11 +45,20 @@ class Finished:
 
 class Execution:
     def __init__(
-        self, host: Host, nursery: Nursery, request: Request, tier: str, slot: int, name: str, send: Send
+        self,
+        host: Host,
+        nursery: Nursery,
+        templates: Templates,
+        request: Request,
+        tier: str,
+        slot: int,
+        name: str,
+        send: Send,
     ) -> None:
         self.cause: str | None = None  # why we ended it; None while nobody has
         self._host = host
         self._nursery = nursery
+        self._templates = templates
         self._request = request
         self._tier = tier
         self._slot = slot
@@ -59,6 +70,7 @@ class Execution:
         self._orphans: list[int] = []  # killed with their supervisor, so ours to reap
         self._attached: Attached | None = None
         self._monitor: Monitor | None = None
+        self._before_us = 0  # CPU time that the jail had used before its job, if no group counts
 
     async def run(self) -> Finished:
         """Run to the end. Raises Refused when the job could not be started at all."""
@@ -78,10 +90,20 @@ class Execution:
             verdict = judge(self._request, self._tier, enforcement, ended, usage, found)
             return Finished(verdict, place if keep else None, limits.disk_bytes)
         finally:
+            clearing = self._clear_away(place, keep=keep)
             if self._ready is not None:
-                await self._nursery.give_back(self._ready, keep_place=keep)
+                self._nursery.later(clearing)  # nobody is to wait for it
             else:
-                await self._give_back(place, keep_place=keep)
+                await clearing  # the next job of this slot has the same uid
+
+    async def _clear_away(self, place: Place, *, keep: bool) -> None:
+        """Bury the jail, and remove what was made for it."""
+        if self._attached is not None:
+            await self._bury(self._attached)
+        if self._ready is not None:
+            await self._nursery.give_back(self._ready, keep_place=keep)
+        else:
+            await self._give_back(place, keep_place=keep)
 
     async def _open(self) -> Place:
         """The job's folders; in the tiers with namespaces a ready jail's, made to fit the job."""
@@ -90,8 +112,13 @@ class Execution:
             return self._open_for_guest()
         if not tiers.has_namespaces(self._tier):
             return self._host.stage.open_place(self._name, limits.disk_bytes, self._host.uid(self._slot))
-        self._ready = ready = await self._nursery.take(self._tier)
+        if self._request.template is not None:
+            self._ready = ready = await self._templates.take(self._tier, self._request)
+        else:
+            self._ready = ready = await self._nursery.take(self._tier)
         self._slot, self._group = ready.slot, ready.group
+        if ready.wanted.limits is not None:
+            return ready.place  # it was made with them
         self._host.stage.resize_place(ready.place, limits.disk_bytes)
         if ready.group is not None:
             ready.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
@@ -190,57 +217,77 @@ class Execution:
             os.chown(path, uid, uid)
 
     async def _live(self, place: Place) -> tuple[Ended, accounting.Usage]:
-        """From the start of the jail until nothing of it is left."""
+        """From the start of the jail until nothing in it is left but, for a moment, its first process."""
         jail = self._jail = self._start(place)
 
         def pass_on(stream: str, data: bytes) -> None:
             self._send({"t": "output", "stream": stream}, data)
 
-        started = self._ready is not None
-        attached = Attached(jail, self._request.limits.output_bytes, pass_on, started=started)
+        attached = Attached(jail, self._request.limits.output_bytes, pass_on, started=self._ready is not None)
         self._attached = attached
         try:
+            monitor = await self._follow(place, attached)
+            if monitor is None:
+                await attached.exited.wait()
+        except asyncio.CancelledError:
+            self._kill()
+            raise
+        words = attached.last_words()
+        report = accounting.parse_report(words.report)
+        remains: Remains | None = None
+        if not report or monitor is None:
+            remains = await self._bury(attached)
+        if monitor is None and self.cause is not None:
+            raise Refused("cancelled", "cancelled before it started")
+        if monitor is None:
+            reason = (remains and remains.complaints) or "it gave no reason"
+            raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
+        usage = monitor.finish(report, remains.consumed_us if remains is not None else 0)
+        ended = Ended(
+            cause=self.cause or monitor.overrun,  # it may have ended before we looked
+            report=report,
+            wait_status=remains.wait_status if remains is not None else 0,
+            oom_kills=self._group.oom_kills() if self._group is not None else 0,
+            stdout_truncated=words.stdout_truncated,
+            stderr_truncated=words.stderr_truncated,
+        )
+        return ended, usage
+
+    async def _follow(self, place: Place, attached: Attached) -> Monitor | None:
+        """Until everything in the jail has ended. None if it never started."""
+        if not attached.turned.is_set():
             try:
                 await asyncio.wait_for(attached.turned.wait(), _SETUP_SECONDS)
             except TimeoutError:
                 self._kill()
-            if attached.started.is_set():
-                self._monitor = self._watch(place, jail)
-                await self._until_end(self._monitor, attached)
-            await attached.exited.wait()
-        except asyncio.CancelledError:
-            self._kill()
-            raise
-        finally:
-            self._jail = self._attached = None
-            remains = attached.detach()
-            spawn.reap(self._orphans)
+        if not attached.started.is_set():
+            return None
+        monitor = self._monitor = self._watch(place, attached.jail)
+        await self._until_end(monitor, attached)
+        if self._tier == tiers.T3:
+            await attached.exited.wait()  # runsc clears away what it made
+        return monitor
+
+    async def _bury(self, attached: Attached) -> Remains:
+        """Let the first process go, which has nothing more to do, and reap it."""
+        attached.end()
+        await attached.exited.wait()
+        self._jail = self._attached = None
+        remains = attached.detach()
+        spawn.reap(self._orphans)
         if remains.complaints:
             said = f"the jail of job {self._request.id} (tier {self._tier}) said: {remains.complaints}\n"
             sys.stderr.write(said)
             sys.stderr.flush()
-        if self._monitor is None and self.cause is not None:
-            raise Refused("cancelled", "cancelled before it started")
-        if self._monitor is None:
-            reason = remains.complaints or "it gave no reason"
-            raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
-        report = accounting.parse_report(remains.report)
-        usage = self._monitor.finish(report, remains.consumed_us)
-        ended = Ended(
-            cause=self.cause or self._monitor.overrun,  # it may have ended before we looked
-            report=report,
-            wait_status=remains.wait_status,
-            oom_kills=self._group.oom_kills() if self._group is not None else 0,
-            stdout_truncated=remains.stdout_truncated,
-            stderr_truncated=remains.stderr_truncated,
-        )
-        return ended, usage
+        return remains
 
     def _start(self, place: Place) -> launch.Launched:
         if self._tier == tiers.T3:
             return guest.start(self._host, self._request, place, self._slot, self._group)
         if self._ready is None:
             return launch.start_confined(self._host, self._request, place, self._slot)
+        if self._group is None and self._ready.wanted.limits is not None:
+            self._before_us = self._ready.used_cpu_us()
         plan = launch.plan(self._host, self._request, self._tier, place, self._slot)
         self._ready.hand_over(plan, launch.standard_input(self._request))
         return self._ready.launched
@@ -265,14 +312,15 @@ class Execution:
             send=self._send,
             stop=self.stop,
             sample_seconds=self._request.sample_seconds,
+            before_us=self._before_us,
         )
 
     async def _until_end(self, monitor: Monitor, attached: Attached) -> None:
-        """Let it run, watched, until it has ended or was ended."""
+        """Let it run, watched, until all of it has ended or was ended."""
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._request.limits.timeout_ms / 1000, self.stop, "timeout")
         watch = asyncio.create_task(monitor.watch())
-        ending = asyncio.create_task(attached.exited.wait())
+        ending = asyncio.create_task(attached.told.wait())
         try:
             await asyncio.wait((watch, ending), return_when=asyncio.FIRST_COMPLETED)
             if watch.done():

@@ -12,8 +12,8 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import select
@@ -25,6 +25,8 @@ _SIGPIPE, _SIGXFSZ = 13, 25
 _REAP_EVERY_MS = 200
 _PR_SET_DUMPABLE = 4
 GUEST_PLAN, GUEST_MARKER = "/run/code/plan", "/tmp/.thane-started"
+# What an interpreter ends with when its streams cannot be flushed; 256 is no exit code: ends by the signal.
+_NOT_FLUSHED, _INTERRUPTED = 120, 256
 
 Spec = dict[str, Any]
 
@@ -162,18 +164,22 @@ def become(spec: Spec) -> None:
     run(spec)
 
 
-def run(spec: Spec) -> None:
-    """Take on the folder and environment, then run the code. Limits and streams are set already."""
+def run(spec: Spec, *, prepared: bool = False) -> NoReturn:
+    """Take on the folder and environment, then run the code. Limits and streams are set already.
+
+    `prepared`: `main_module` has been called for it, where there was time for that before.
+    """
     os.chdir(spec["workspace"])
     os.environ.clear()
     os.environ.update(spec["env"])
     if spec["language"] == "shell":
         run_shell(spec)
-    else:
-        run_python(spec["source"], spec["workspace"])
+    if not prepared:
+        main_module(spec["workspace"])
+    end_after(lambda: run_python(spec["source"]))
 
 
-def run_shell(spec: Spec) -> None:
+def run_shell(spec: Spec) -> NoReturn:
     import signal
 
     # Python ignores these two; a shell and what it starts expect them to work.
@@ -190,11 +196,27 @@ def main_module(workspace: str) -> types.ModuleType:
     for provide in ("setquit", "setcopyright", "sethelper"):
         getattr(site, provide)()
     module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = __builtins__
+    module.__dict__["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = module
     sys.argv = [SOURCE_NAME]
     sys.path.insert(0, workspace)
     return module
+
+
+def import_ahead(names: Sequence[str]) -> None:
+    """Import what the program is going to import. From here on nothing in this process is trusted.
+
+    What cannot be imported is left alone: the program is told when it tries itself.
+    """
+    import gc
+
+    for name in names:
+        try:
+            __import__(name)
+        except BaseException:
+            sys.modules.pop(name, None)
+    gc.collect()
+    gc.freeze()
 
 
 def show_error(source: bytes, error: BaseException) -> None:
@@ -211,14 +233,117 @@ def show_error(source: bytes, error: BaseException) -> None:
     traceback.print_exception(type(error), error, trace)
 
 
-def run_python(source: str, workspace: str) -> None:
+def warm_up() -> None:
+    """Do once for nothing what every program does, so that memory shared with the zygote is copied by now."""
+    exec(compile("print(end='')", SOURCE_NAME, "exec", dont_inherit=True), {})
+
+
+def run_python(source: str) -> None:
     """Run the file as `__main__`, as `python3 main.py` would."""
     with open(source, "rb") as file:
         code = file.read()
-    module = main_module(workspace)
-    module.__dict__["__file__"] = source
+    # Nobody but `sys.modules` holds the module, so that its end is the end of what it holds.
+    names = sys.modules["__main__"].__dict__
+    names["__file__"] = source
     sys.excepthook = lambda _, error, trace: show_error(code, error)
-    exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), module.__dict__)
+    exec(compile(code, SOURCE_NAME, "exec", dont_inherit=True), names)
+
+
+# -- its end --------------------------------------------------------------------------
+
+
+def end_after(program: Callable[[], None]) -> NoReturn:
+    """Run `program` and end as an interpreter does: exit code, threads, exit handlers, destructors, flush.
+
+    The zygote's modules are left alone: taking them down would copy all the memory shared with it.
+    """
+    import _weakref  # the Python half is not always there
+    import atexit
+    import gc
+
+    leave, before = os._exit, frozenset(sys.modules) - {"__main__"}
+    code = _exit_code_of(program)
+    if "threading" in sys.modules:
+        _try(sys.modules["threading"]._shutdown)
+    _try(atexit._run_exitfuncs)
+    flushed = _flush()
+    if len(sys._current_frames()) == 1:  # or a daemon thread runs on, and needs what it uses
+        ends = _released(before, _weakref.ref)
+        gc.collect()
+        for reference in ends:
+            names = getattr(reference(), "__dict__", {})
+            names.update((name, None) for name in list(names) if name != "__builtins__")
+        gc.collect()
+    flushed = _flush() and flushed
+    if code == _INTERRUPTED:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    leave(code if flushed else _NOT_FLUSHED)
+    raise AssertionError("the process has ended")
+
+
+def _try(what: Callable[[], object]) -> None:
+    """An error in it is shown and ends nothing, as in an interpreter's own end."""
+    try:
+        what()
+    except BaseException as error:
+        show_error(b"", error)
+
+
+def _exit_code_of(program: Callable[[], None]) -> int:
+    """Run it; an error is shown by whatever hook the program has set."""
+    try:
+        program()
+    except SystemExit as leaving:
+        return _asked_for(leaving)
+    except BaseException as error:
+        code = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+        try:
+            sys.excepthook(type(error), error, error.__traceback__)
+        except SystemExit as leaving:
+            return _asked_for(leaving)
+        except BaseException as another:
+            show_error(b"", another)
+            show_error(b"", error)
+        return code
+    return 0
+
+
+def _asked_for(leaving: SystemExit) -> int:
+    if leaving.code is None or isinstance(leaving.code, int):
+        return (leaving.code or 0) & 0xFF
+    _try(lambda: sys.stderr.write(f"{leaving.code}\n"))
+    return 1
+
+
+def _flush() -> bool:
+    """False if something that was written cannot be put out; of standard output that is shown too."""
+    done = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError, AttributeError) as error:
+            done = False
+            if stream is sys.stdout:
+                show_error(b"", error)
+    return done
+
+
+def _released(
+    before: frozenset[str], refer: Callable[[object], Callable[[], object]]
+) -> list[Callable[[], object]]:
+    """Take the program's modules away; answers weak references to those that others hold, the last first."""
+    ends: list[Callable[[], object]] = []
+    for name in [name for name in sys.modules if name not in before][::-1]:
+        module = sys.modules.pop(name)
+        try:
+            ends.append(refer(module))
+        except TypeError:
+            continue  # the program has put something else there
+    return ends
 
 
 def forget_machinery() -> None:
@@ -252,13 +377,10 @@ def run_in_guest() -> None:
             allowed = value if highest == resource.RLIM_INFINITY else min(value, highest)
             resource.setrlimit(number, (allowed, allowed))
         run(spec)
-        return
     # Process 1 of the guest: orphans come to it, and its end ends them all.
-    status = None
-    while status is None:
-        pid, code = os.wait()
-        if pid == child:
-            status = code
+    pid, status = os.wait()
+    while pid != child:
+        pid, status = os.wait()
     if os.WIFSIGNALED(status):
         os.kill(os.getpid(), os.WTERMSIG(status))
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)

@@ -24,6 +24,7 @@ from thane.isolation.queueing import Slots
 from thane.isolation.request import Refused, Request
 from thane.isolation.sandbox import Sandbox
 from thane.isolation.sandboxes import Sandboxes
+from thane.isolation.templates import Templates
 
 REMEMBERED_SECONDS = 600.0
 _UNAVAILABLE_HINT = "Run `thane doctor` to see what each tier lacks."
@@ -36,15 +37,25 @@ class _Turn:
 
 
 class Jobs:
-    def __init__(self, host: Host, nursery: Nursery, probe: Probe, sandboxes: Sandboxes, slots: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        nursery: Nursery,
+        templates: Templates,
+        probe: Probe,
+        sandboxes: Sandboxes,
+        slots: int,
+    ) -> None:
         self._host = host
         self._nursery = nursery
+        self._templates = templates
         self._probe = probe
         self._sandboxes = sandboxes
         self._slots = Slots(slots)
         self._turns: dict[tuple[str, str, str], _Turn] = {}  # of contexts: one execution at a time
         self._running: dict[str, Execution | Cell] = {}
-        self._queued: dict[str, asyncio.Task[int]] = {}
+        self._queued: dict[str, asyncio.Task[Any]] = {}
+        self._withdrawn: set[str] = set()  # of those: cancelled by `stop`
         self._starting: dict[
             str, str | None
         ] = {}  # has a slot, has no tier yet; why it was stopped meanwhile
@@ -60,16 +71,19 @@ class Jobs:
             )
         self._forget_old()
         # Registered before anything is awaited, so that a cancellation finds it whenever it comes.
-        waiting = asyncio.ensure_future(self._take_turn(request, server))
+        waiting = asyncio.current_task()
+        assert waiting is not None, "a coroutine runs in a task"
         self._queued[request.id] = waiting
         try:
-            slot = await waiting
+            slot = await self._take_turn(request, server)
         except asyncio.CancelledError:
-            if not waiting.cancelled():
+            if request.id not in self._withdrawn:
                 raise
+            waiting.uncancel()
             raise Refused("cancelled", "cancelled before it started") from None
         finally:
             del self._queued[request.id]
+            self._withdrawn.discard(request.id)
         try:
             return await self._run_in(slot, request, send, server)
         finally:
@@ -132,9 +146,14 @@ class Jobs:
     async def _begin(
         self, slot: int, tier: str, request: Request, send: Send, server: str
     ) -> Execution | Cell:
+        if not tiers.has_namespaces(tier) and request.template:
+            message = f"tier {tier} has no templates"
+            hint = "Leave the template out, or use a tier of T2 or T2-, which have them."
+            raise Refused("isolation_unavailable", message, f"{hint} {_UNAVAILABLE_HINT}")
         if request.context is None:
             self._count += 1
-            return Execution(self._host, self._nursery, request, tier, slot, str(self._count), send)
+            name = str(self._count)
+            return Execution(self._host, self._nursery, self._templates, request, tier, slot, name, send)
         return Cell(self._host, await self.home(request, server), request, send)
 
     async def _tier_for(self, request: Request) -> str:
@@ -161,6 +180,7 @@ class Jobs:
     def stop(self, job_id: str, cause: str) -> None:
         """End a job wherever it is; unknown ids are nobody's business any more."""
         if job_id in self._queued:
+            self._withdrawn.add(job_id)
             self._queued[job_id].cancel()
         elif job_id in self._starting:
             self._starting[job_id] = cause

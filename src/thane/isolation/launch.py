@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from thane.isolation import confined, root, spawn, tiers
 from thane.isolation.host import Host
-from thane.isolation.request import Request
+from thane.isolation.request import Limits, Request
 from thane.isolation.stage import Place
 
 CPU_LIMIT = resource.RLIMIT_CPU
@@ -54,11 +54,10 @@ class Launched:
                 os.close(descriptor)
 
 
-def resource_limits(request: Request, tier: str) -> list[tuple[int, int]]:
+def resource_limits(limits: Limits, tier: str, extra_seconds: int = 0) -> list[tuple[int, int]]:
     """The rlimits that the program's first process takes on, for itself and its children."""
-    limits = request.limits
     processors = max(1, -(-limits.cpu_millicores // 1000))
-    seconds = -(-limits.timeout_ms // 1000) * processors + _CPU_MARGIN
+    seconds = -(-limits.timeout_ms // 1000) * processors + _CPU_MARGIN + extra_seconds
     found = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, limits.disk_bytes),
@@ -113,13 +112,23 @@ def affinity(processors: list[int], millicores: int, slot: int) -> set[int]:
     return {processors[(slot * count + position) % len(processors)] for position in range(count)}
 
 
+def memory(content: bytes) -> int:
+    """A descriptor that holds `content`, for a reader who reads it once and for himself."""
+    descriptor = os.memfd_create("thane", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    view = memoryview(content)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def sealed_memory(content: bytes) -> int:
     """A descriptor to read `content` from, which nobody can change or grow."""
-    writable = os.memfd_create("thane", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    writable = memory(content)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(writable, view) :]
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(writable, fcntl.F_ADD_SEALS, seals)
         return os.open(f"/proc/self/fd/{writable}", os.O_RDONLY | os.O_CLOEXEC)
@@ -147,7 +156,7 @@ def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> di
         "source": f"{code}/{source_name(request)}",
         "workspace": workspace,
         "shell": host.interpreter.shell,
-        "rlimits": resource_limits(request, tier),
+        "rlimits": resource_limits(request.limits, tier),
         "processors": sorted(cpus),
         "env": {
             "PATH": root.PATH,
@@ -156,6 +165,8 @@ def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> di
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            # For the interpreters that it starts; its own has its path already.
+            **({"PYTHONPATH": root.PACKAGES} if request.template is not None else {}),
             **request.env,
         },
     }

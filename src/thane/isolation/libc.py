@@ -41,6 +41,7 @@ SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
 SYS_OPENAT2 = 437
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+SYS_MOUNT_SETATTR = 442
 SYS_LANDLOCK_CREATE_RULESET = 444
 SYS_LANDLOCK_ADD_RULE = 445
 SYS_LANDLOCK_RESTRICT_SELF = 446
@@ -101,6 +102,22 @@ def clone_tree(path: str) -> int:
 def hang_tree(tree: int, target: str) -> None:
     """Mount what `clone_tree` has made at `target`."""
     syscall(SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+
+
+class _MountAttributes(ctypes.Structure):
+    """`struct mount_attr` of mount_setattr(2)."""
+
+    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns")]
+
+
+_AT_EMPTY_PATH = 0x1000
+
+
+def protect_tree(tree: int) -> None:
+    """Make what `clone_tree` has made read-only, without devices and set-uid programs."""
+    attributes = _MountAttributes(MS_RDONLY | MS_NOSUID | MS_NODEV, 0, 0, 0)
+    size = ctypes.sizeof(attributes)
+    syscall(SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
 
 
 def pivot_root(new: str, old: str) -> None:

@@ -20,6 +20,7 @@ from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
 from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.server import Connection, peer_may_speak
+from thane.isolation.templates import Templates
 
 _LOCK_SECONDS = 10.0
 _LOCK_PAUSE = 0.02
@@ -95,6 +96,7 @@ class Life:
         sandboxes: Sandboxes,
         probe: Probe,
         nursery: Nursery,
+        templates: Templates,
         *,
         idle: float,
         in_user_namespace: bool,
@@ -104,6 +106,7 @@ class Life:
         self._sandboxes = sandboxes
         self._probe = probe
         self._nursery = nursery
+        self._templates = templates
         self._idle = idle
         self._in_user_namespace = in_user_namespace
         self._clients: set[asyncio.Task[None]] = set()
@@ -147,6 +150,7 @@ class Life:
         self._clients.discard(task)
         if not self._clients:
             self._nursery.rest()
+            self._templates.rest()
             self._wait_for_clients()
 
     def _wait_for_clients(self) -> None:

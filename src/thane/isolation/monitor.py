@@ -29,7 +29,7 @@ Send = Callable[[dict[str, Any], bytes], None]
 class Monitor:
     """One job's. `root` is the process we are the parent of, `first` the jail's first one (host's pids)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a job is, each by its name
         self,
         place: Place,
         limits: Limits,
@@ -40,6 +40,7 @@ class Monitor:
         send: Send,
         stop: Callable[[str], None],
         sample_seconds: float = 1.0,
+        before_us: int = 0,
     ) -> None:
         self._place = place
         self._limits = limits
@@ -50,31 +51,35 @@ class Monitor:
         self._stop = stop
         self._sample_seconds = sample_seconds
         self._began = time.monotonic()
-        # What making the jail took is ours, not the program's.
-        self._setup_cpu_us = group.cpu_us() if group is not None else 0
+        # What making the jail took, or importing ahead of the job, is ours, not the program's.
+        self._setup_cpu_us = group.cpu_us() if group is not None else before_us
         self._setup_memory = 0
         self.usage = Usage()
         self._removed_bytes = 0
         self.overrun: str | None = None  # at the last look: which limit of its folders was exceeded
+        self.period = _GROUP_PERIOD if group is not None else watchdog.PERIOD  # seconds between two looks
+        self._next_sample = self._next_disk = 0.0
         self.calm = False  # nothing is asked of the jail now: look less often
 
     async def watch(self) -> None:
         """Until cancelled. The first sample comes at once."""
-        period = _GROUP_PERIOD if self._group is not None else watchdog.PERIOD
-        next_sample = next_disk = 0.0
         while True:
-            before = time.monotonic()
-            memory = self.look()
-            if before >= next_disk and not self._place.tmpfs:
-                next_disk = before + _DISK_PERIOD
-                self._look_at_disk()
-            if before >= next_sample:
-                next_sample = before + self._sample_seconds
-                self._sample(memory)
-            spent = time.monotonic() - before
-            # Looking must not take more than a fifth of a processor, however much there is to look at.
-            pause = _CALM_PERIOD if self.calm else min(period, self._sample_seconds)
-            await asyncio.sleep(max(pause, 4 * spent))
+            pause = self.tick()
+            await asyncio.sleep(pause)
+
+    def tick(self) -> float:
+        """Look at what is due; answers after how many seconds to look again."""
+        before = time.monotonic()
+        memory = self.look()
+        if before >= self._next_disk and not self._place.tmpfs:
+            self._next_disk = before + _DISK_PERIOD
+            self._look_at_disk()
+        if before >= self._next_sample:
+            self._next_sample = before + self._sample_seconds
+            self._sample(memory)
+        # Looking must not take more than a fifth of a processor, however much there is to look at.
+        pause = _CALM_PERIOD if self.calm else min(self.period, self._sample_seconds)
+        return max(pause, 4 * (time.monotonic() - before))
 
     def raise_memory(self, limits: Limits) -> None:
         """From now on the jail may use as much memory as these limits say."""

@@ -2,7 +2,7 @@
 
 It starts the zygote, starts another when it has died or has made its number of jails,
 and keeps `stock` finished jails of the tier that jobs run in. A jail is used once. It
-knows nothing of jobs: `Ready` is filled, limited and handed over by `execution`.
+knows nothing of jobs: a `Ready` is filled, limited and handed over by `execution`.
 """
 
 from __future__ import annotations
@@ -11,54 +11,27 @@ import asyncio
 import errno
 import marshal
 import os
-import select
 import socket
 import sys
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from pathlib import Path
 
-from thane.isolation import birth, cgroups, libc, root, seccomp, spawn, tiers, zygote
-from thane.isolation.cgroups import Group
+from thane.isolation import birth, cgroups, launch, libc, root, seccomp, spawn, tiers, zygote
+from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.launch import Launched, sealed_memory
+from thane.isolation.ready import Ready, Wanted, complaint_in, until_ready
 from thane.isolation.request import Refused
 from thane.isolation.stage import Place
 
 _MAKE_SECONDS = 20.0
+_IMPORT_SECONDS = 30  # of processor time, on top of the job's, where it imports ahead of it
 _ATTEMPTS = 3
 _DISK_UNTIL_HANDED_OVER = 1 << 20
 _SOURCE = str(Path(__file__).parents[2])
-
-
-@dataclass
-class Ready:
-    """A jail without a job. Whoever takes it owns all of it and gives it back by `Nursery.close`."""
-
-    tier: str
-    slot: int
-    place: Place
-    group: Group | None
-    launched: Launched
-    plan: socket.socket
-
-    def lives(self) -> bool:
-        """Whether its first process has not ended."""
-        return not select.select([self.launched.pidfd], [], [], 0)[0]
-
-    def complaint(self) -> str:
-        """What those who made it have written where only complaints go."""
-        return _complaint(self.launched.diagnostics)
-
-    def hand_over(self, plan: dict[str, object], stdin: int) -> None:
-        """Let the program's process go. Takes `stdin`."""
-        spec = sealed_memory(marshal.dumps(plan))
-        try:
-            socket.send_fds(self.plan, [b"plan"], [stdin, spec])
-        finally:
-            os.close(stdin)
-            os.close(spec)
-            self.plan.close()
+# Making a jail takes a processor for some milliseconds, which a job that has just begun is to have.
+_REFILL_AFTER = 0.02
 
 
 class _Zygote:
@@ -107,6 +80,8 @@ class Nursery:
         self._closed = False
         self._resting = False
         self._dropping: asyncio.Task[None] | None = None
+        self._refilling: asyncio.TimerHandle | None = None
+        self._cleaning: set[asyncio.Task[None]] = set()
 
     # -- jails -----------------------------------------------------------------------------
 
@@ -131,16 +106,20 @@ class Nursery:
 
     async def take(self, tier: str) -> Ready:
         """A jail for one job: from stock, or made now. Raises Refused when none can be made."""
+        if tier == self._tier and self._refilling is None:
+            self._refilling = asyncio.get_running_loop().call_later(_REFILL_AFTER, self._refill)
         while tier == self._tier and self._ready:
             jail = self._ready.popleft()
-            self._refill()
             if jail.lives():
                 return jail
             # Jails are the first to go when the host runs out of memory.
             await self.close(jail)
-        return await self._make(tier)
+        return await self.make(Wanted(tier))
 
     def _refill(self) -> None:
+        if self._refilling is not None:
+            self._refilling.cancel()
+            self._refilling = None
         if self._closed or self._resting or self._tier is None:
             return
         for _ in range(self._stock - len(self._ready) - len(self._making)):
@@ -150,7 +129,7 @@ class Nursery:
 
     async def _add_to_stock(self, tier: str) -> None:
         try:
-            jail = await self._make(tier)
+            jail = await self.make(Wanted(tier))
         except Refused as refused:
             # The next job makes its own and is told, if it is still so.
             sys.stderr.write(f"no jail could be made ahead: {refused.message}\n")
@@ -160,15 +139,12 @@ class Nursery:
         else:
             self._ready.append(jail)
 
-    async def make_for_sandbox(self, tier: str) -> Ready:
-        """A jail with an agent. Raises Refused when none can be made."""
-        return await self._make(tier, agent=True)
-
-    async def _make(self, tier: str, *, agent: bool = False) -> Ready:
+    async def make(self, wanted: Wanted) -> Ready:
+        """A new jail. Raises Refused when none can be made."""
         reason = ""
         for _ in range(_ATTEMPTS):
             running = await self._running()
-            jail, reason = await self._order(running, tier, agent=agent)
+            jail, reason = await self._order(running, wanted)
             if jail is not None:
                 return jail
             if reason:
@@ -176,20 +152,24 @@ class Nursery:
             reason = "the zygote died"
             if running is self._zygote:
                 self._dismiss()
-        raise Refused("jail_failed", f"the jail of tier {tier} could not be set up: {reason}")
+        raise Refused("jail_failed", f"the jail of tier {wanted.tier} could not be set up: {reason}")
 
-    async def _order(self, running: _Zygote, tier: str, *, agent: bool) -> tuple[Ready | None, str]:
+    async def _order(self, running: _Zygote, wanted: Wanted) -> tuple[Ready | None, str]:
         """A jail from this zygote; or None and what it complains of: nothing if the zygote is gone."""
         slot = self.take_slot()
         self._count += 1
         name = f"jail-{self._count}"
-        place = self._host.stage.open_place(name, _DISK_UNTIL_HANDED_OVER, self._host.uid(slot))
-        groups = self._host.groups if tier == tiers.T2 else None
+        limits = wanted.limits
+        disk_bytes = limits.disk_bytes if limits is not None else _DISK_UNTIL_HANDED_OVER
+        place = self._host.stage.open_place(name, disk_bytes, self._host.uid(slot))
+        groups = self._host.groups if wanted.tier == tiers.T2 else None
         group = groups.create(name) if groups is not None else None
-        launched, plan = self._send_order(running, tier, slot, place, group, agent=agent)
-        jail = Ready(tier, slot, place, group, launched, plan)
+        if group is not None and limits is not None:
+            group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
+        launched, plan = self._send_order(running, wanted, slot, place, group)
+        jail = Ready(wanted, slot, place, group, launched, plan)
         try:
-            words = await asyncio.wait_for(_until_ready(launched), _MAKE_SECONDS)
+            words = await asyncio.wait_for(until_ready(launched), _MAKE_SECONDS)
         except TimeoutError:
             words = ""
         except asyncio.CancelledError:
@@ -198,12 +178,12 @@ class Nursery:
         if words.endswith("ready\n"):
             running.made += 1
             return jail, ""
-        complaint = _complaint(launched.diagnostics)
+        complaint = complaint_in(launched.diagnostics)
         await self.close(jail)
         return None, complaint
 
     def _send_order(
-        self, running: _Zygote, tier: str, slot: int, place: Place, group: Group | None, *, agent: bool
+        self, running: _Zygote, wanted: Wanted, slot: int, place: Place, group: Group | None
     ) -> tuple[Launched, socket.socket]:
         pipes = {name: os.pipe() for name in ("status", "stdout", "stderr", "diagnostics")}
         # An agent is spoken to; a program's first process only has to see that its end closes.
@@ -213,9 +193,11 @@ class Nursery:
         theirs = {name: ends[1] for name, ends in pipes.items()}
         theirs |= {"control": control_read, "plan": their_plan.detach()}
         trees = [libc.clone_tree(path) for path in (place.workspace, place.tmp, place.shm, place.code)]
+        if wanted.template is not None:
+            trees.append(libc.clone_tree(wanted.template.packages))
+            libc.protect_tree(trees[-1])
         entries = [os.open(path, os.O_WRONLY) for path in (group.entries() if group is not None else [])]
-        uid = 0 if self._host.uid_base is None else slot + 1
-        order = marshal.dumps({"uid": uid, "filter": seccomp.build(tiers.rules(tier)), "agent": agent})
+        order = marshal.dumps(self._told(wanted, slot))
         passed = [*(theirs[name] for name in birth.STREAMS), *trees, *entries]
         try:
             socket.send_fds(running.channel, [order], passed)
@@ -228,11 +210,43 @@ class Nursery:
         os.set_blocking(ours["status"], False)
         return Launched(-1, -1, control=control_write, **ours), plan
 
+    def _told(self, wanted: Wanted, slot: int) -> dict[str, object]:
+        """What the zygote is told of a jail, but for the descriptors (`birth.Order`)."""
+        host, rules = self._host, tiers.rules(wanted.tier)
+        told: dict[str, object] = {
+            "uid": 0 if host.uid_base is None else slot + 1,
+            "filter": seccomp.build(rules),
+            "last_filter": seccomp.build_binding() if rules.binding else b"",
+            "agent": wanted.agent,
+            "packages": wanted.template is not None,
+            "imports": (),
+            "rlimits": (),
+            "processors": (),
+        }
+        if wanted.template is not None and wanted.limits is not None:
+            told["imports"] = wanted.template.imports
+            told["rlimits"] = tuple(launch.resource_limits(wanted.limits, wanted.tier, _IMPORT_SECONDS))
+            if rules.binding:
+                cpus = launch.affinity(host.processors, wanted.limits.cpu_millicores, slot)
+                told["processors"] = tuple(cpus)
+        return told
+
     async def close(self, jail: Ready) -> None:
         """End a jail that was not used, and remove what was made for it."""
         jail.plan.close()
         jail.launched.end()
         await self.give_back(jail, keep_place=False)
+
+    def later(self, cleaning: Coroutine[None, None, None]) -> None:
+        """Do this behind the back of whoever waits for an answer; `end` waits for it."""
+        task = asyncio.create_task(cleaning)
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaned)
+
+    def _cleaned(self, task: asyncio.Task[None]) -> None:
+        self._cleaning.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            sys.stderr.write(f"what a jail has left could not be removed: {error!r}\n")
 
     async def give_back(self, jail: Ready, *, keep_place: bool) -> None:
         """Remove what is left of a jail that has ended."""
@@ -327,34 +341,9 @@ class Nursery:
         self._closed = True
         if self._making:
             await asyncio.wait(self._making)
+        if self._cleaning:
+            await asyncio.wait(self._cleaning)
+        if self._refilling is not None:
+            self._refilling.cancel()
         await self._drop_stock()
         self._dismiss()
-
-
-async def _until_ready(launched: Launched) -> str:
-    """What the jail says until it is ready or gone. Notes the first process's pid in passing."""
-    loop = asyncio.get_running_loop()
-    words = bytearray()
-    while not words.endswith(b"ready\n"):
-        readable = asyncio.Event()
-        loop.add_reader(launched.status, readable.set)
-        try:
-            await readable.wait()
-        finally:
-            loop.remove_reader(launched.status)
-        data = os.read(launched.status, 4096)
-        if not data:
-            break
-        words += data
-        if launched.pid < 0 and words.startswith(b"pid ") and b"\n" in words:
-            launched.pid = int(words.split()[1])
-            launched.pidfd = os.pidfd_open(launched.pid)
-    return words.decode("ascii", "replace")
-
-
-def _complaint(diagnostics: int) -> str:
-    os.set_blocking(diagnostics, False)
-    try:
-        return os.read(diagnostics, 1 << 16).decode("utf-8", "replace").strip()
-    except BlockingIOError:
-        return ""

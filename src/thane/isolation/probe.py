@@ -16,6 +16,7 @@ from thane.isolation.execution import Execution
 from thane.isolation.host import Host
 from thane.isolation.nursery import Nursery
 from thane.isolation.request import Limits, Refused, Request
+from thane.isolation.templates import Templates
 
 _DEADLINE = 15.0
 _WORD = b"ready"
@@ -46,9 +47,10 @@ def _request() -> Request:
 class Probe:
     """Remembers what it has found: the answer does not change while the program lives."""
 
-    def __init__(self, host: Host, nursery: Nursery) -> None:
+    def __init__(self, host: Host, nursery: Nursery, templates: Templates) -> None:
         self._host = host
         self._nursery = nursery
+        self._templates = templates
         self._missing: dict[str, str] = {}  # tier → what is missing; empty text: it works
         self._lock = asyncio.Lock()
         self._count = 0
@@ -126,7 +128,14 @@ class Probe:
 
         self._count += 1
         execution = Execution(
-            self._host, self._nursery, _request(), tier, _PROBE_SLOT, f"probe-{self._count}", keep
+            self._host,
+            self._nursery,
+            self._templates,
+            _request(),
+            tier,
+            _PROBE_SLOT,
+            f"probe-{self._count}",
+            keep,
         )
         try:
             finished = await asyncio.wait_for(execution.run(), _DEADLINE + 5)

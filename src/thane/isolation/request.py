@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ MAX_FILES = 1000
 # Control, format (U+202E turns the direction of what follows), line and paragraph ends.
 _UNSEEN = ("Cc", "Cf", "Zl", "Zp")
 LEAST_SAMPLE_MS = 50
+_MOST_IMPORTS = 64
 _MINIMUMS = {
     "memory_bytes": 16 << 20,
     "cpu_millicores": 1,
@@ -43,6 +45,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Template:
+    """Installed packages that a jail sees, and which of them a jail in stock imports ahead of its job."""
+
+    packages: str  # a folder of the host, as `pip install --target` makes it
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Request:
     id: str
     language: str
@@ -59,6 +69,7 @@ class Request:
     jail: str = ""  # the stateful sandbox's jail that must still be there; empty: any, or a new one
     continues: bool = False  # the context's interpreter must still be there
     sample_seconds: float = 1.0
+    template: Template | None = None
 
 
 def check_name(name: str) -> str | None:
@@ -112,6 +123,22 @@ def _context(value: object) -> str | None:
     return value
 
 
+def _template(value: object) -> Template | None:
+    if value is None:
+        return None
+    packages, imports = (
+        (value.get("packages"), value.get("imports")) if isinstance(value, dict) else (None, None)
+    )
+    if not isinstance(packages, str) or not os.path.isabs(packages) or not os.path.isdir(packages):
+        raise _invalid(f"the template's packages are not in a folder: {packages!r}")
+    if not isinstance(imports, list) or len(imports) > _MOST_IMPORTS:
+        raise _invalid(f"a template's imports are a list of at most {_MOST_IMPORTS} names")
+    for name in imports:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise _invalid(f"the template's import {name!r} is not a module's name")
+    return Template(packages, tuple(imports))
+
+
 def parse(header: dict[str, Any], body: bytes) -> Request:
     """The frame's job. Raises Refused with what is wrong."""
     job = header.get("job")
@@ -156,6 +183,7 @@ def parse(header: dict[str, Any], body: bytes) -> Request:
         jail=str(job.get("jail", "")),
         continues=bool(job.get("continues", False)),
         sample_seconds=_sample_seconds(job.get("sample_ms", 1000)),
+        template=_template(job.get("template")),
     )
 
 

@@ -15,6 +15,7 @@ from thane.isolation import libc
 
 WORKSPACE = "/workspace"
 CODE = "/run/code"
+PACKAGES = "/run/packages"  # of a template; empty without one
 PATH = "/usr/local/bin:/usr/bin:/bin"
 _PYTHON_NAMES = ("/usr/local/bin/python3", "/usr/local/bin/python")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -25,7 +26,7 @@ _DEVICE_LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
-_FOLDERS = ("proc", "dev", "dev/pts", "dev/shm", "tmp", "workspace", "run", "run/code", "old")
+_FOLDERS = ("proc", "dev", "dev/pts", "dev/shm", "tmp", "workspace", "run", "run/code", "run/packages", "old")
 _SAFE = libc.MS_NOSUID | libc.MS_NODEV
 
 

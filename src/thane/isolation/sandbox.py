@@ -7,13 +7,14 @@ jail's memory. What runs in a context, and for how long, is `cell`'s affair.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import marshal
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,13 @@ from thane.isolation import launch, root
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor
-from thane.isolation.nursery import Nursery, Ready
+from thane.isolation.nursery import Nursery
+from thane.isolation.ready import Ready, Wanted
 from thane.isolation.request import Limits, Refused, Request
 
 _ANSWER_SECONDS = 20.0
 _MOST_SAID = 4096
+_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -37,8 +40,10 @@ class Process:
     number: int
     began: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    when_ended: Callable[[], None] | None = None  # for whoever runs something in it
     pidfd: int = -1
     pid: int = -1  # the host's
+    times: int = -1  # its /proc/PID/stat
     status: int = 0
     cpu_us: int = 0
     peak: int = 0
@@ -62,10 +67,21 @@ class Process:
         except ProcessLookupError:
             return  # it has ended; the agent will say so
 
+    def used_cpu_us(self) -> int:
+        """CPU time of it and of what it has reaped, so far; by the kernel's clock ticks."""
+        if self.ended.is_set() or self.times < 0:
+            return self.cpu_us
+        try:
+            fields = os.pread(self.times, 1024, 0).rpartition(b")")[2].split()
+        except ProcessLookupError:
+            return self.cpu_us
+        return sum(int(field) for field in fields[11:15]) * _TICK_US
+
     def close(self) -> None:
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        for descriptor in (self.pidfd, self.times):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.pidfd = self.times = -1
 
 
 @dataclass
@@ -113,13 +129,13 @@ class Sandbox:
         self._running = 0
         self._used_at = time.monotonic()
         self._loop.add_reader(self._agent.fileno(), self._hear)
-        self._watch = self._begin_watch()
+        self._watch = self._loop.call_soon(self._look)
 
     @classmethod
     async def open(cls, host: Host, nursery: Nursery, tier: str, request: Request) -> Sandbox:
         """A sandbox with the request's limits. Raises Refused."""
         limits = request.limits
-        jail = await nursery.make_for_sandbox(tier)
+        jail = await nursery.make(Wanted(tier, agent=True, template=request.template))
         host.stage.resize_place(jail.place, limits.disk_bytes)
         if jail.group is not None:
             jail.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
@@ -135,8 +151,7 @@ class Sandbox:
         if self.monitor.calm:
             self.monitor.calm = False
             if self.jail.group is None:  # with a group the kernel watches too
-                self._watch.cancel()  # it may sleep for long
-                self._watch = self._begin_watch()
+                self._look_in(self.monitor.period)
         try:
             yield
         finally:
@@ -162,14 +177,17 @@ class Sandbox:
         self.cause = self.cause or cause
         self.kill()
 
-    def _begin_watch(self) -> asyncio.Task[None]:
-        task = asyncio.create_task(self.monitor.watch())
-        task.add_done_callback(self._watched)
-        return task
+    def _look_in(self, seconds: float) -> None:
+        self._watch.cancel()
+        self._watch = self._loop.call_later(seconds, self._look)
 
-    def _watched(self, task: asyncio.Task[None]) -> None:
+    def _look(self) -> None:
         """A sandbox that nobody watches any more must not go on."""
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if self.lost.is_set():
+            return
+        try:
+            self._look_in(self.monitor.tick())
+        except Exception as error:
             sys.stderr.write(f"the watch over a sandbox failed: {error!r}\n")
             self.kill()
 
@@ -194,6 +212,8 @@ class Sandbox:
         if kind == "began":
             (process.pidfd,) = descriptors
             process.pid = _pid_of(process.pidfd)
+            with contextlib.suppress(FileNotFoundError):  # it has ended already
+                process.times = os.open(f"/proc/{process.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
             process.began.set()
         else:
             process.status, process.cpu_us, process.peak = figures
@@ -206,6 +226,8 @@ class Sandbox:
             process.code.parent.rmdir()
         process.ended.set()
         process.began.set()
+        if process.when_ended is not None:
+            process.when_ended()
 
     def _gone(self) -> None:
         self._loop.remove_reader(self._agent.fileno())
@@ -226,6 +248,7 @@ class Sandbox:
             process.code.parent.mkdir()
             process.code.write_bytes(request.code)
             order["source"] = f"{root.CODE}/{process.number}/{process.code.name}"
+        order["packages"] = root.PACKAGES if request.template is not None else ""
         if kind == "context":
             # Its time is limited per execution, not for its life.
             order["rlimits"] = [pair for pair in order["rlimits"] if pair[0] != launch.CPU_LIMIT]
@@ -281,7 +304,6 @@ class Sandbox:
         """End everything and give the folders back."""
         self.cause = self.cause or "closed"
         self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
         self.kill()
         await self.lost.wait()
         for name in list(self.contexts):

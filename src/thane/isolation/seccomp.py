@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,8 +62,10 @@ _ALWAYS_DENIED = (
     " statmount swapoff swapon sysfs syslog umount2 unshare uselib userfaultfd ustat vhangup vmsplice"
 ).split()
 
-# Memory that no process maps is invisible to the watchdog; affinity could be undone.
-_DENIED_WITHOUT_CGROUP = "memfd_create shmget semget msgget mq_open sched_setaffinity".split()
+# Memory that no process maps is invisible to the watchdog.
+_DENIED_WITHOUT_CGROUP = "memfd_create shmget semget msgget mq_open".split()
+# Where no group shares processors out a job is bound to some, which it could undo.
+_BINDING = ("sched_setaffinity",)
 
 # The host's processes are in reach where there are no namespaces: nothing that names another process.
 # Landlock does not guard inotify, nor who owns a file: an ordinary user's jail is that user.
@@ -92,6 +95,7 @@ class Rules:
     namespaces: bool = True
     signal_scope: bool = True
     attended: bool = True  # without namespaces: somebody answers for `ATTENDED`; else they are denied
+    binding: bool = False  # processors may still be chosen: `build_binding` follows
 
 
 class _Program:
@@ -181,6 +185,7 @@ def _denied(rules: Rules) -> list[str]:
     found = list(_ALWAYS_DENIED)
     if not rules.cgroup:
         found += _DENIED_WITHOUT_CGROUP
+        found += [] if rules.binding else _BINDING
     if not rules.namespaces:
         found += _DENIED_WITHOUT_NAMESPACES
         found += [] if rules.attended else ATTENDED
@@ -189,6 +194,32 @@ def _denied(rules: Rules) -> list[str]:
     return found
 
 
+def _begin(machine: str) -> _Program:
+    """What every filter begins with; the call's number is loaded then."""
+    program = _Program(machine)
+    program.load(_OFFSET_ARCHITECTURE)
+    program.add(_JUMP_EQUAL, _AUDIT_ARCHITECTURE[machine], 1, 0)
+    program.ret(_KILL_PROCESS)
+    program.load(_OFFSET_NUMBER)
+    if machine == "x86_64":
+        program.add(_JUMP_AT_LEAST, _X32_BIT, 0, 1)
+        program.ret(_KILL_PROCESS)
+    return program
+
+
+def build_binding() -> bytes:
+    """A short filter that only forbids to choose other processors. To be installed behind a `binding` one."""
+    machine = libc.machine()
+    program = _begin(machine)
+    for name in _BINDING:
+        found = number(name, machine)
+        assert found is not None, "every machine has it"
+        program.deny(found, errno.EPERM)
+    program.ret(_ALLOW)
+    return b"".join(program.instructions)
+
+
+@functools.cache
 def build(rules: Rules, machine: str | None = None) -> bytes:
     """The filter's bytes for `machine` (this one if None). Raises ValueError on an unknown machine."""
     machine = machine or libc.machine()
@@ -201,15 +232,7 @@ def build(rules: Rules, machine: str | None = None) -> bytes:
             raise ValueError(f"{machine} has no call {name}")
         return found
 
-    program = _Program(machine)
-    program.load(_OFFSET_ARCHITECTURE)
-    program.add(_JUMP_EQUAL, _AUDIT_ARCHITECTURE[machine], 1, 0)
-    program.ret(_KILL_PROCESS)
-    program.load(_OFFSET_NUMBER)
-    if machine == "x86_64":
-        program.add(_JUMP_AT_LEAST, _X32_BIT, 0, 1)
-        program.ret(_KILL_PROCESS)
-
+    program = _begin(machine)
     for name in _denied(rules):
         found = number(name, machine)
         if found is not None:

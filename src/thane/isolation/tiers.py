@@ -52,4 +52,6 @@ def rules(tier: str) -> Rules:
         cgroup=tier == T2,
         namespaces=has_namespaces(tier),
         signal_scope=has_namespaces(tier) or landlock.abi() >= landlock.SIGNAL_SCOPE_ABI,
+        # A jail that waits for its job has its filter already, and not yet its processors.
+        binding=tier == T2_MINUS,
     )

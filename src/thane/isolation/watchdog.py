@@ -33,8 +33,11 @@ SOCKET_BYTES = _buffer("wmem_default") + _buffer("rmem_default")
 
 
 def _resident(proc: str, pid: str) -> int:
-    with open(f"{proc}/{pid}/statm") as file:
-        return int(file.read().split()[1]) * _PAGE
+    descriptor = os.open(f"{proc}/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(descriptor, 256).split()[1]) * _PAGE
+    finally:
+        os.close(descriptor)
 
 
 def _proportional(proc: str, pid: str) -> int:

@@ -18,6 +18,7 @@ MAX_HEADER = 1 << 20
 MAX_BODY = 512 << 20
 
 _LENGTHS = struct.Struct("!II")
+_AS_TEXT = json.JSONEncoder(separators=(",", ":")).encode
 
 Header = dict[str, Any]
 
@@ -27,7 +28,7 @@ class ProtocolError(Exception):
 
 
 def encode(header: Header, body: bytes = b"") -> bytes:
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = _AS_TEXT(header).encode()
     return _LENGTHS.pack(len(text), len(body)) + text + body
 
 

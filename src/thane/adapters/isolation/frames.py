@@ -8,7 +8,6 @@ two together.
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 from typing import Any
 
@@ -22,6 +21,7 @@ from thane.kernel.ports.isolation import (
     Listing,
     ProducedFile,
     Sample,
+    Template,
     TierReport,
     Usage,
     Verdict,
@@ -34,7 +34,7 @@ Header = dict[str, Any]
 
 
 def encode(header: Header, body: bytes = b"") -> bytes:
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = msgspec.json.encode(header)
     return _LENGTHS.pack(len(text), len(body)) + text + body
 
 
@@ -42,10 +42,16 @@ async def read(reader: asyncio.StreamReader) -> tuple[Header, bytes]:
     """The next frame. Raises EOFError when the program is gone."""
     try:
         header_length, body_length = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
-        header: Header = json.loads(await reader.readexactly(header_length))
+        header: Header = msgspec.json.decode(await reader.readexactly(header_length))
         return header, await reader.readexactly(body_length)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         raise EOFError("the isolation program closed the connection") from error
+
+
+def _template(template: Template | None) -> Header | None:
+    if template is None:
+        return None
+    return {"packages": str(template.packages.absolute()), "imports": list(template.imports)}
 
 
 def run_frame(job: Job) -> tuple[Header, bytes]:
@@ -58,6 +64,7 @@ def run_frame(job: Job) -> tuple[Header, bytes]:
             "sandbox_id": job.sandbox_id,
             "context": job.context,
             "share": job.share,
+            "template": _template(job.template),
             "language": job.language,
             "minimum_tier": str(job.minimum_tier),
             "limits": _plain(limits),

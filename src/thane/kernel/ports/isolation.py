@@ -82,6 +82,17 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes
 
 
+class Template(msgspec.Struct, frozen=True, kw_only=True):
+    """Installed packages that a job sees, from tier T2- on. They are imported inside a jail only.
+
+    `packages` is a folder of this host that everybody may read, `imports` the modules that jails
+    in stock import ahead of their job, under its limits; what fails there fails in the job.
+    """
+
+    packages: Path
+    imports: tuple[str, ...] = ()
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One execution. `id` is the intent's id: the program keeps the verdict under it for ten minutes.
 
@@ -102,6 +113,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     stdin: bytes = b""
     files: tuple[InputFile, ...] = ()
     context: str | None = None
+    template: Template | None = None
     share: str = ""  # whose share of the slots it takes: shares are served in turn
     collect: bool = True  # keep the workspace's files for `collect()` until `release()`
     jail: str = ""  # the sandbox's jail, as a verdict named it, that must still be there: else SandboxLost
