@@ -102,7 +102,8 @@ def _operation(bound: Bound, refs: dict[int, Any]) -> dict[str, Any]:
         made["security"] = []
     if bound.takes:
         content = {"application/octet-stream": {"schema": _BINARY}}
-        made["requestBody"] = {"required": True, "content": content}
+        # No body is an empty one, which is what an empty file has.
+        made["requestBody"] = {"required": False, "content": content}
     elif bound.has_body:
         example = {n: v for n, v in _example(bound).items() if n not in bound.path_params}
         content = {"schema": refs[id(bound.body_type)], "example": example}
