@@ -44,6 +44,14 @@ sdk:
     uv run python -m tools.sdk
     uv run python -m tools.reference
 
+# the HTTP service against PocketBase, in one run (needs wrk: apt-get install wrk)
+bench-service *options:
+    uv run --group peers python -m benchmarks.service {{ options }}
+
+# what each stage of a request costs, in microseconds of CPU
+profile *options:
+    uv run python -m benchmarks.stages {{ options }}
+
 # kill a loaded server at seeded moments
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}
@@ -60,6 +68,22 @@ all-engines:
 schemathesis examples="200":
     uv run --group contract pytest tests/contract --examples {{ examples }}
 
+# the edge against crowds of clients
+crowds connections="10000":
+    uv run pytest tests/edge/test_crowds.py --crowd {{ connections }}
+
 # commit to client with a thousand watchers that want the same event, beside busy writers
 live *options:
     uv run python benchmarks/live.py {{ options }}
+
+# the isolation tests on a Debian kernel in qemu that has control groups version 2 only (--as root|user)
+vm *arguments:
+    python3 tests/vm/vm.py {{ arguments }}
+
+# 10 000 executions and 200 sandboxes on each tier leave nothing behind; figures are printed
+soak *arguments:
+    uv run pytest tests/isolation/test_soak.py --soak -s -o faulthandler_timeout=0 {{ arguments }}
+
+# the isolation port beside plain Python, bwrap, nsjail and runsc
+bench-isolation *options:
+    uv run --no-sync python benchmarks/isolation.py {{ options }}

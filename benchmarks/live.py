@@ -162,6 +162,7 @@ def measure(server: Server, options: argparse.Namespace) -> dict[str, Any]:
             n += new
     delays.sort()
     return {
+        "cpu_us": used * 1e6 / len(delays),
         "p50": percentile(delays, 0.5), "p99": percentile(delays, 0.99), "most": delays[-1],
         "rss_mb": server.status("VmRSS") >> 10, "cpu": used / took,
         "writes_per_second": len(times) / took if times else 0.0,
@@ -189,7 +190,8 @@ def main() -> None:
                     f"  beside {connections} busy writers ({made['writes_per_second']:.0f} writes/s, "
                     f"p50 {made['write_p50']:.1f} ms): commit to client p50 {made['p50']:.1f}, "
                     f"p99 {made['p99']:.1f}, most {made['most']:.1f} ms; "
-                    f"server {made['cpu']:.2f} cores, {made['rss_mb']} MB"
+                    f"server {made['cpu']:.2f} cores "
+                    f"({made['cpu_us']:.0f} µs for each event of a client), {made['rss_mb']} MB"
                 )
         finally:
             server.process.terminate()

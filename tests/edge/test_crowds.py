@@ -208,8 +208,9 @@ LONG = "import time\ntime.sleep(3)"
 
 
 def started_with(limit: int, data: Path) -> subprocess.Popen[bytes]:
+    command = [*PROGRAM, "serve", "--port", "0", "--data", str(data)]
     return subprocess.Popen(
-        ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "-", *PROGRAM, "serve", "--port", "0", "--data", str(data)],
+        ["bash", "-c", f'ulimit -n {limit}; exec "$@"', "-", *command],
         env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -45,9 +45,8 @@ def certificate_of(server: Served) -> bytes:
     """What the server shows now."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection((server.host, server.port), PATIENCE) as one:
-        with context.wrap_socket(one) as spoken:
-            found = spoken.getpeercert(binary_form=True)
+    with context.wrap_socket(socket.create_connection((server.host, server.port), PATIENCE)) as spoken:
+        found = spoken.getpeercert(binary_form=True)
     assert found is not None
     return found
 
@@ -91,7 +90,7 @@ def test_who_does_not_trust_it_and_who_speaks_too_old_are_not_served(server: Ser
         http.client.HTTPSConnection(server.host, server.port, timeout=PATIENCE).request("GET", "/health")
     old = trusting(pair)
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         http.client.HTTPSConnection(server.host, server.port, context=old, timeout=PATIENCE).request(

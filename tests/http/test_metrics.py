@@ -12,7 +12,7 @@ import pytest
 from tests.http.test_access import assert_problem
 from tests.support.program import Served, eventually
 
-# Takes about 94 of 100 MB, more slowly than samples come, then waits to be seen.
+# Takes at least 240 of 256 MB, which is 94 %, then waits to be seen. What the interpreter takes varies.
 NEARLY_ALL = """
 import time
 kept = []
@@ -118,9 +118,9 @@ def test_figures_sent_at_once_each_have_their_place(server: Served) -> None:
 
 
 def test_an_alert_notifies(server: Served) -> None:
-    where = sandbox(server, resource_limits={"max_memory_mb": 100})
+    where = sandbox(server, resource_limits={"max_memory_mb": 256})
     assert server.call("GET", f"/sandboxes/{where}").json["alert_action"] == "notify"
-    done = run(server, where, NEARLY_ALL.format(count=86, seconds=1))
+    done = run(server, where, NEARLY_ALL.format(count=240, seconds=1))
     assert done["status"] == "completed", done
     (alert,) = alerts(server, where)
     assert (alert["action"], alert["taken"], alert["metric"]) == ("notify", "notified", "memory_usage")
@@ -132,36 +132,36 @@ def test_an_alert_notifies(server: Served) -> None:
 
 
 def test_an_alert_stops(server: Served) -> None:
-    where = sandbox(server, resource_limits={"max_memory_mb": 100}, alert_action="stop")
-    done = run(server, where, NEARLY_ALL.format(count=86, seconds=60))
+    where = sandbox(server, resource_limits={"max_memory_mb": 256}, alert_action="stop")
+    done = run(server, where, NEARLY_ALL.format(count=240, seconds=60))
     assert (done["status"], done["error"]["error_type"]) == ("cancelled", "Stopped")
-    assert "of 100 MB of memory" in done["error"]["message"]
+    assert "of 256 MB of memory" in done["error"]["message"]
     assert "alert_action" in done["error"]["message"]
     assert [a["taken"] for a in alerts(server, where)] == ["stopped"]
 
 
 @pytest.mark.parametrize("context", [None, "a"])
 def test_an_alert_raises_the_limit(server: Served, context: str | None) -> None:
-    where = sandbox(server, resource_limits={"max_memory_mb": 100}, alert_action="raise_limit")
+    where = sandbox(server, resource_limits={"max_memory_mb": 256}, alert_action="raise_limit")
     more = (
         "import time\n"
-        + NEARLY_ALL.format(count=86, seconds=1)
-        + "kept.append(bytearray(60 << 20))\nprint('more')"
+        + NEARLY_ALL.format(count=240, seconds=1)
+        + "kept.append(bytearray(160 << 20))\nprint('more')"
     )
     done = run(server, where, more, context=context)
     assert (done["status"], done["output"]["stdout"]) == ("completed", "done\nmore\n"), done
-    assert [a["taken"] for a in alerts(server, where)] == ["raised from 100 to 200 MB"]
+    assert [a["taken"] for a in alerts(server, where)] == ["raised from 256 to 512 MB"]
     row = server.call("GET", f"/sandboxes/{where}").json
-    assert row["resource_limits"]["max_memory_mb"] == 200
+    assert row["resource_limits"]["max_memory_mb"] == 512
 
 
 def test_a_limit_is_not_raised_beyond_the_most(tmp_path: Any) -> None:
-    more = {"THANE_ISOLATION_SAMPLE_MS": "100", "THANE_ISOLATION_MAX_MEMORY_MB": "100"}
-    server = Served(tmp_path / "data", THANE_ISOLATION_MEMORY_MB="100", **more)
+    more = {"THANE_ISOLATION_SAMPLE_MS": "100", "THANE_ISOLATION_MAX_MEMORY_MB": "256"}
+    server = Served(tmp_path / "data", THANE_ISOLATION_MEMORY_MB="256", **more)
     try:
         where = sandbox(server, alert_action="raise_limit")
-        run(server, where, NEARLY_ALL.format(count=86, seconds=1))
-        assert "not raised: 100 MB is the most" in alerts(server, where)[0]["taken"]
+        run(server, where, NEARLY_ALL.format(count=240, seconds=1))
+        assert "not raised: 256 MB is the most" in alerts(server, where)[0]["taken"]
     finally:
         server.stop()
 

@@ -99,12 +99,17 @@ class TestFilter:
         assert self.call(machine, "socketpair", 1, 2) == ALLOW, "in a network of its own it leads nowhere too"
 
     def test_without_namespaces_no_descriptor_sends_signals(self, machine: str) -> None:
-        for command in (8, 10, 15):
+        for command in (8, 10, 15, 1026):
             assert self.call(machine, "fcntl", 5, command, 4711, rules=CONFINED) == denied(errno.EPERM)
             assert self.call(machine, "fcntl", 5, command, 4711) == ALLOW
         assert self.call(machine, "fcntl", 5, 1, rules=CONFINED) == ALLOW
         for request in (0x8901, 0x8902):
             assert self.call(machine, "ioctl", 5, request, rules=CONFINED) == denied(errno.EPERM)
+
+    def test_nobody_leases_a_file(self, machine: str) -> None:
+        for rules in (Rules(), CONFINED):
+            assert self.call(machine, "fcntl", 5, 1024, 0, rules=rules) == denied(errno.EPERM)
+            assert self.call(machine, "fcntl", 5, 6, 0, rules=rules) == ALLOW, "locks are for all"
 
     def test_without_namespaces_files_keep_their_attributes(self, machine: str) -> None:
         for name in ("chown", "lchown", "fchown", "fchownat", "inotify_init1", "inotify_add_watch"):

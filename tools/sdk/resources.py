@@ -6,11 +6,8 @@ import inspect
 import keyword
 import typing
 from collections.abc import Iterable
-from typing import Any
 
-import msgspec
-
-from thane.kernel.operations.declare import Effect, Outside
+from thane.kernel.operations.declare import Effect, Outside, description_of
 from thane.kernel.operations.registry import Bound
 from thane.kernel.operations.stages.match import takes_if_match
 from tools.sdk.kinds import Kinds, docstring
@@ -175,15 +172,6 @@ def _doc(bound: Bound, left_out: tuple[str, ...]) -> str:
     told = [
         f"`{name}`: {words.replace(', base64', '')}"
         for name, field in bound.fields.items()
-        if name not in left_out and (words := description(field.type))
+        if name not in left_out and (words := description_of(field.type))
     ]
     return docstring("\n\n".join([text, *(["\n".join(told)] if told else [])]), 8)
-
-
-def description(kind: Any) -> str:
-    """What a field's type says of it."""
-    if typing.get_origin(kind) is typing.Annotated:
-        own = [m.description for m in kind.__metadata__ if isinstance(m, msgspec.Meta) and m.description]
-        return str(own[-1]) if own else description(typing.get_args(kind)[0])
-    found = (description(part) for part in typing.get_args(kind) if not isinstance(part, str))
-    return next((words for words in found if words), "")

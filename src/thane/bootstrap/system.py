@@ -90,6 +90,7 @@ class System:
         self.clock = clock or SystemClock()
         self.ids = IdFactory(self.clock)
         self.telemetry = Telemetry()
+        self._meters = Meters(self.telemetry)
         self.registry = registry()
         self.server_id = self.ids.new("srv")
         self._role = role
@@ -141,7 +142,7 @@ class System:
             self.registry,
             self.clock,
             durability=self.settings.database.durability,
-            observe=self._observe_query,
+            observe=self._meters.query,
             vfs=self._vfs,
         )
         await self.engine.open()
@@ -152,14 +153,10 @@ class System:
         """The log's name, for ever: from the settings, else one that no other folder has."""
         return self.settings.ledger.origin or f"thane.local/{self.ids.new('log')[4:]}"
 
-    def _observe_query(self, verb: str, table: str, seconds: float) -> None:
-        self.telemetry.query(verb, table).observe(seconds)
-
     # -- wiring -----------------------------------------------------------------------------
 
     def _wire(self) -> None:
         """Services, then the pipeline over them, then what runs beside it."""
-        self._meters = Meters(self.telemetry)
         self._wire_services()
         self._wire_pipeline()
 

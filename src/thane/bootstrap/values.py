@@ -14,7 +14,7 @@ from thane.domains.sandboxes import Bounds, Pace, ResourceLimits, host_bounds
 from thane.kernel.clock import MICROSECOND, Clock
 from thane.kernel.jobs import LedgerSigner, Periodic
 from thane.kernel.settings_schema import Settings
-from thane.kernel.telemetry import Telemetry
+from thane.kernel.telemetry import CacheMeter, OperationMeter, QueryMeter, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +28,30 @@ class Meters:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        # Kept where they are used in every request: a look-up by labels costs more than the counting.
+        self._queries: dict[tuple[str, str], QueryMeter] = {}
+        self._operations: dict[str, OperationMeter] = {}
+        self._caches: dict[str, CacheMeter] = {}
+
+    def query(self, verb: str, table: str, seconds: float) -> None:
+        meter = self._queries.get((verb, table))
+        if meter is None:
+            meter = self._queries[verb, table] = self._telemetry.query(verb, table)
+        meter.observe(seconds)
 
     def answered(self, operation: str, status: int, code: str | None, seconds: float) -> None:
-        self._telemetry.operation(operation).observe(code or "ok", seconds)
+        meter = self._operations.get(operation)
+        if meter is None:
+            meter = self._operations[operation] = self._telemetry.operation(operation)
+        meter.observe(code or "ok", seconds)
 
     def access_rows_dropped(self, count: int) -> None:
         log.error("access rows were dropped", extra={"fields": {"count": count}})
 
     def cache(self, name: str, *, hit: bool) -> None:
-        meter = self._telemetry.cache(name)
+        meter = self._caches.get(name)
+        if meter is None:
+            meter = self._caches[name] = self._telemetry.cache(name)
         if hit:
             meter.hit()
         else:

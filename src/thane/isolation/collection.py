@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from dataclasses import dataclass, field
+from itertools import islice
 
 from thane.isolation import opening
 from thane.isolation.request import MAX_FILES, check_name
@@ -19,6 +20,8 @@ _MAX_DEPTH = 32
 # Bytes of JSON: all names, and all refusals, travel in the verdict's one header, which has a limit.
 _MOST_NAMES = _MOST_REFUSALS = 256 << 10
 _MOST_SHOWN = 200
+# Looking holds everybody else up, and in a living sandbox it is done after each execution.
+_MOST_LOOKED_AT = 5_000
 _KINDS = {
     stat.S_IFLNK: "it is a symbolic link",
     stat.S_IFIFO: "it is a named pipe",
@@ -37,11 +40,12 @@ class Found:
     names: int = 0  # bytes of JSON of the files' names
     refusals: int = 0
     left_out: int = 0  # files, and refusals, that had no room in these lists
+    cut: bool = False  # there is more that was not looked at
 
     def refuse(self, path: str, reason: str) -> None:
         entry = (_shown(path), reason)
         size = len(json.dumps(entry))
-        if self.refusals + size > _MOST_REFUSALS:
+        if self.refusals + size > _MOST_REFUSALS or len(self.refused) >= MAX_FILES:
             self.left_out += 1
             return
         self.refusals += size
@@ -59,6 +63,9 @@ class Found:
     def sort(self) -> None:
         self.files.sort()
         self.refused.sort()
+        if self.cut:
+            reason = f"more than {_MOST_LOOKED_AT} files and folders; put them into an archive"
+            self.refused.append(("", f"the rest was not looked at: {reason}"))
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -87,17 +94,18 @@ def _refusal(name: str, status: os.stat_result, limit: int) -> str | None:
 def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found:
     """What the program left, without the input files that it did not touch. Sorted by name."""
     found = Found()
-    total = 0
+    total = looked_at = 0
     root = os.open(workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     waiting = [("", 0)]
     try:
         while waiting:
             folder, depth = waiting.pop()
             try:
-                entries = _list(root, folder)
+                entries = _list(root, folder, _MOST_LOOKED_AT - looked_at)
             except OSError as error:
                 found.refuse(folder, f"the folder cannot be read ({error.strerror})")
                 continue
+            looked_at += len(entries)
             for name, status in entries:
                 path = f"{folder}/{name}" if folder else name
                 if stat.S_ISDIR(status.st_mode):
@@ -114,17 +122,20 @@ def scan(workspace: str, unchanged: dict[str, Fingerprint], limit: int) -> Found
                     found.keep(path, status.st_size)
                 else:
                     found.refuse(path, reason)
+            if looked_at == _MOST_LOOKED_AT:
+                found.cut = True
+                break
     finally:
         os.close(root)
     found.sort()
     return found
 
 
-def _list(root: int, folder: str) -> list[tuple[str, os.stat_result]]:
+def _list(root: int, folder: str, most: int) -> list[tuple[str, os.stat_result]]:
     descriptor = opening.folder_beneath(root, os.fsencode(folder) or b".")
     try:
         with os.scandir(descriptor) as entries:
-            return [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            return [(entry.name, entry.stat(follow_symlinks=False)) for entry in islice(entries, most)]
     finally:
         os.close(descriptor)
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thane.isolation import accounting, collection, launch, spawn, tiers, watchdog
+from thane.isolation import accounting, cgroups, collection, guest, launch, spawn, tiers, watchdog
 from thane.isolation.attach import Attached
 from thane.isolation.cgroups import Group, GroupLimits
+from thane.isolation.guest_monitor import GuestMonitor, limits_while_made
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor, Send
 from thane.isolation.nursery import Nursery, Ready
@@ -79,12 +80,14 @@ class Execution:
         finally:
             if self._ready is not None:
                 await self._nursery.give_back(self._ready, keep_place=keep)
-            elif not keep:
-                self._host.stage.close_place(place)
+            else:
+                await self._give_back(place, keep_place=keep)
 
     async def _open(self) -> Place:
         """The job's folders; in the tiers with namespaces a ready jail's, made to fit the job."""
         limits = self._request.limits
+        if self._tier == tiers.T3:
+            return self._open_for_guest()
         if not tiers.has_namespaces(self._tier):
             return self._host.stage.open_place(self._name, limits.disk_bytes, self._host.uid(self._slot))
         self._ready = ready = await self._nursery.take(self._tier)
@@ -93,6 +96,30 @@ class Execution:
         if ready.group is not None:
             ready.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
         return ready.place
+
+    def _open_for_guest(self) -> Place:
+        """A uid of its own beside the zygote's jails, folders, and a group with room for runsc to start."""
+        limits = self._request.limits
+        self._slot = self._nursery.take_slot()
+        name = f"guest-{self._name}"
+        try:
+            place = self._host.stage.open_place(name, limits.disk_bytes, self._host.uid(self._slot))
+            if self._host.groups is not None:
+                self._group = self._host.groups.create(name)
+                self._group.limit(limits_while_made(limits))
+        except OSError:
+            self._nursery.give_slot(self._slot)
+            raise
+        return place
+
+    async def _give_back(self, place: Place, *, keep_place: bool) -> None:
+        """What was made for a jail that the zygote has not made."""
+        if self._group is not None:
+            await cgroups.remove_soon(self._group)
+        if not keep_place:
+            self._host.stage.close_place(place)
+        if self._tier == tiers.T3:
+            self._nursery.give_slot(self._slot)
 
     def raise_memory(self, memory_bytes: int) -> bool:
         """Let it have more memory from now on; False if it does not run yet."""
@@ -192,6 +219,8 @@ class Execution:
             said = f"the jail of job {self._request.id} (tier {self._tier}) said: {remains.complaints}\n"
             sys.stderr.write(said)
             sys.stderr.flush()
+        if self._monitor is None and self.cause is not None:
+            raise Refused("cancelled", "cancelled before it started")
         if self._monitor is None:
             reason = remains.complaints or "it gave no reason"
             raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
@@ -208,6 +237,8 @@ class Execution:
         return ended, usage
 
     def _start(self, place: Place) -> launch.Launched:
+        if self._tier == tiers.T3:
+            return guest.start(self._host, self._request, place, self._slot, self._group)
         if self._ready is None:
             return launch.start_confined(self._host, self._request, place, self._slot)
         plan = launch.plan(self._host, self._request, self._tier, place, self._slot)
@@ -215,6 +246,16 @@ class Execution:
         return self._ready.launched
 
     def _watch(self, place: Place, jail: launch.Launched) -> Monitor:
+        if self._tier == tiers.T3:
+            return GuestMonitor(
+                place,
+                self._request.limits,
+                self._group,
+                root=jail.pid,
+                send=self._send,
+                stop=self.stop,
+                sample_seconds=self._request.sample_seconds,
+            )
         return Monitor(
             place,
             self._request.limits,

@@ -62,17 +62,21 @@ def resource_limits(request: Request, tier: str) -> list[tuple[int, int]]:
     found = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, limits.disk_bytes),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES if tiers.has_namespaces(tier) else _OPEN_FILES_CONFINED),
-        (resource.RLIMIT_SIGPENDING, _WAITING_SIGNALS),
-        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES_CONFINED if tier == tiers.T1 else _OPEN_FILES),
         (resource.RLIMIT_STACK, _STACK),
         (resource.RLIMIT_MEMLOCK, _LOCKED_MEMORY),
         (resource.RLIMIT_CPU, seconds),
     ]
+    if tier != tiers.T3:  # a guest's kernel has none of these, and its signals and queues are its own
+        found += [(resource.RLIMIT_SIGPENDING, _WAITING_SIGNALS), (resource.RLIMIT_MSGQUEUE, 0)]
     if tier != tiers.T2:
         found.append((resource.RLIMIT_AS, limits.memory_bytes * _ADDRESS_SPACE_FACTOR + _ADDRESS_SPACE_MORE))
+    if tier in (tiers.T2_MINUS, tiers.T1):  # a guest's kernel does not count processes
         found.append((resource.RLIMIT_NPROC, limits.processes + _others_of_this_user(tier)))
     highest = {number: resource.getrlimit(number)[1] for number, _ in found}
+    if highest[resource.RLIMIT_NOFILE] != resource.RLIM_INFINITY:
+        # Fewer than the isolation program may have on their way: the kernel counts both for one user.
+        highest[resource.RLIMIT_NOFILE] //= 2
     return [
         (number, value if highest[number] == resource.RLIM_INFINITY else min(value, highest[number]))
         for number, value in found
@@ -135,7 +139,7 @@ def standard_input(request: Request) -> int:
 
 def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> dict[str, object]:
     """What the program's process is told, but for its descriptors."""
-    inside = tiers.has_namespaces(tier)
+    inside = tier != tiers.T1
     workspace, code = (root.WORKSPACE, root.CODE) if inside else (place.workspace, place.code)
     cpus = affinity(host.processors, request.limits.cpu_millicores, slot) if tier == tiers.T2_MINUS else set()
     return {

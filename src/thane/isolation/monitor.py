@@ -52,6 +52,7 @@ class Monitor:
         self._began = time.monotonic()
         # What making the jail took is ours, not the program's.
         self._setup_cpu_us = group.cpu_us() if group is not None else 0
+        self._setup_memory = 0
         self.usage = Usage()
         self._removed_bytes = 0
         self.overrun: str | None = None  # at the last look: which limit of its folders was exceeded
@@ -86,7 +87,7 @@ class Monitor:
         if self._group is not None:
             if self._group.oom_kills():
                 self._stop("memory")
-            memory = self._group.memory_now()
+            memory = max(0, self._group.memory_now() - self._setup_memory)
         else:
             proc, pids = self._processes()
             # The user's own limit is only near where his other processes count too (tier T1).
@@ -164,10 +165,11 @@ class Monitor:
         usage.wall_us = int((time.monotonic() - self._began) * 1e6)
         if self._group is not None:
             usage.cpu_us = self._group.cpu_us() - self._setup_cpu_us
-            usage.peak_memory_bytes = max(usage.peak_memory_bytes, self._group.peak_memory())
+            peak = self._group.peak_memory() - self._setup_memory
+            usage.peak_memory_bytes = max(usage.peak_memory_bytes, peak)
         else:
             # The report counts the program alone; without one there is only the sum with the jail's making.
-            usage.cpu_us = report.get("cpu_us", consumed_us)
+            usage.cpu_us = max(0, report.get("cpu_us", consumed_us) - self._setup_cpu_us)
             usage.peak_memory_bytes = max(usage.peak_memory_bytes, report.get("peak", 0))
         self._removed_bytes = 0
         self._look_at_workspace()

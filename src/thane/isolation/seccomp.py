@@ -40,6 +40,7 @@ _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 _FILE_ATTRIBUTES = (0x6600, 0x5800)  # kinds of ioctl: flags, encryption, verity, project of a file
 _KIND_OF_IOCTL = 0xFF00
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_F_SETLEASE, _F_NOTIFY = 1024, 1026
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _SOCK_STREAM, _SOCK_SEQPACKET, _KIND_OF_SOCKET = 1, 5, 0xF
 _SOL_SOCKET, _BUFFER_SIZES = 1, (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF, and both with FORCE
@@ -229,6 +230,7 @@ def build(rules: Rules, machine: str | None = None) -> bytes:
         _no_larger_buffers(program, call("setsockopt"))
     if rules.namespaces:
         program.deny_argument(call("ioctl"), 1, (_TIOCSTI, _TIOCLINUX))
+        program.deny_argument(call("fcntl"), 1, (_F_SETLEASE,))
         for name in ("socket", "socketpair"):
             _only_families(program, call(name), (_AF_UNIX, _AF_INET, _AF_INET6))
     else:
@@ -241,7 +243,8 @@ def _guard_the_host(program: _Program, call: Callable[[str], int], rules: Rules)
     """Without namespaces: what would reach the host's processes, sockets and files past Landlock."""
     _deny_ioctls(program, call("ioctl"))
     # A signal by way of a descriptor's owner is one that Landlock before ABI 6 does not see.
-    program.deny_argument(call("fcntl"), 1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX))
+    # A lease on a file that may be read makes those wait who write to it.
+    program.deny_argument(call("fcntl"), 1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY))
     # prlimit64 on any process but the caller would reach the host's.
     program.deny_argument(call("prlimit64"), 0, (0,), allow=True)
     # The watchdog reads the descriptors of the jail's processes.

@@ -28,9 +28,10 @@ def to_us(value: datetime) -> int:
     """A datetime with a zone as microseconds; ValueError without a zone."""
     if value.tzinfo is None:
         raise ValueError(f"{value.isoformat()} has no time zone")
-    return (value - EPOCH) // MICROSECOND
+    since = value - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_us(value: int) -> datetime:
     """Microseconds as a datetime in UTC."""
-    return EPOCH + MICROSECOND * value
+    return EPOCH + timedelta(0, 0, value)

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from thane.domains.sandboxes.service.slots import Share, Slots
+from thane.kernel.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -123,3 +124,23 @@ async def test_nothing_is_lost_in_any_order() -> None:
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
     assert sorted(order, key=int) == [str(n) for n in range(60)]
+
+
+async def test_only_so_many_may_wait_and_who_gives_up_makes_room() -> None:
+    slots = Slots(1, 2)
+    assert slots.take_now("a")
+    assert not slots.take_now("b")
+    assert not slots.take_now("c")
+    assert not slots.take_now("c"), "who was told to wait may ask again"
+    with pytest.raises(Unavailable) as refused:
+        slots.take_now("d")
+    assert refused.value.retry_after
+    slots.release("c")  # its unit was not committed
+    assert not slots.take_now("d")
+    taking = asyncio.create_task(slots.take("b"))
+    await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    assert not slots.take_now("e")
+    slots.release("a")
+    assert slots.take_now("f")

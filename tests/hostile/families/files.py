@@ -197,6 +197,17 @@ found(changed)
         expect=denied("EROFS|EPERM|EACCES|ENOTTY|EOPNOTSUPP", t1="EPERM"),
     ),
     _file(
+        "lease-what-it-may-read",
+        "make those wait who write to a file that it may only read (a lease)",
+        """
+try: kept = os.open(H["victim"], os.O_RDONLY)
+except OSError: kept = os.open(os.__file__, os.O_RDONLY)
+import fcntl
+fcntl.fcntl(kept, fcntl.F_SETLEASE, fcntl.F_RDLCK); found(True)
+""",
+        expect=denied("EPERM"),
+    ),
+    _file(
         "hide-from-the-watchdog",
         "make itself a process that nobody may look into",
         "libc.prctl(4, 0, 0, 0, 0)\nfound(libc.prctl(3, 0, 0, 0, 0) == 0)",

@@ -59,7 +59,7 @@ async def abandon(world: World) -> None:
     await engine._committer.close()
     if engine._shrinking is not None:
         await engine._shrinking
-    for connection in [engine._writer.connection, engine._reader._inline, *engine._reader._pooled]:
+    for connection in [engine._writer.connection, engine._reader._inline.connection, *engine._reader._pooled]:
         with contextlib.suppress(apsw.Error):
             connection.close(True)
     engine._reader._pool.shutdown(wait=True)

@@ -33,7 +33,7 @@ async def test_every_connection_has_its_settings(home: World) -> None:
     engine = engine_of(home)
     assert await engine._reader.pooled(_settings) == PRAGMAS
     assert _settings(engine._writer.connection) == PRAGMAS
-    assert _settings(engine._reader._inline) == PRAGMAS
+    assert _settings(engine._reader._inline.connection) == PRAGMAS
 
 
 def _settings(connection: apsw.Connection) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from thane.kernel.answers import encode
-from thane.kernel.clock import EPOCH, MICROSECOND
+from thane.kernel.clock import from_us, to_us
 from thane.kernel.errors import Invalid
 from thane.kernel.money import CONTEXT, ZERO, fits
 from thane.kernel.records.rows import trimmed
@@ -69,7 +69,7 @@ def encoder(field: FieldSchema) -> Codec | None:
         return None
     match field.kind:
         case Kind.TIME:
-            return lambda v: (v - EPOCH) // MICROSECOND
+            return to_us
         case Kind.DECIMAL:
             precision, scale = field.precision, field.scale
             return lambda v: encode_decimal(v, precision, scale)
@@ -89,7 +89,7 @@ def decoder(field: FieldSchema) -> Codec | None:
         return None
     match field.kind:
         case Kind.TIME:
-            return lambda v: EPOCH + MICROSECOND * v
+            return from_us
         case Kind.DECIMAL:
             precision, scale = field.precision, field.scale
             return lambda v: decode_decimal(v, precision, scale)

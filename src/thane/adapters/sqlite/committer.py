@@ -63,6 +63,13 @@ class Committer:
         self._schedule()
         return await future
 
+    def resting(self) -> bool:
+        """Whether the loop's thread may read through the write connection: the writer's is not using it."""
+        if self._busy or self._closed:
+            return False
+        self._writer.connection.set_busy_timeout(0)
+        return True
+
     def ride(self, write_set: WriteSet) -> None:
         """Take along with the next batch, half a second from now at the latest."""
         if self._closed or len(self._riders) >= RIDERS_MOST:

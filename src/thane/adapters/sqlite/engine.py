@@ -45,8 +45,9 @@ from thane.kernel.records.steps import Step
 from thane.kernel.records.text import TextQuery
 
 T = TypeVar("T")
-# Pages (4 KB) in the write-ahead log from which it is copied back in the background.
-WAL_CHECKPOINT_PAGES = 1024
+# Pages (4 KB) in the write-ahead log from which it is copied back in the background: rarely, for a page
+# that changed a hundred times meanwhile is copied once.
+WAL_CHECKPOINT_PAGES = 4096
 log = logging.getLogger(__name__)
 
 
@@ -99,6 +100,7 @@ class SqliteEngine:
         connection.set_wal_hook(self._count_wal)
         self._writer = Writer(connection, self._tables, self._clock)
         self._committer = Committer(self._writer, durable=self._durable, appended=self._appended)
+        self._reader.share(connection, self._committer.resting)
 
     async def close(self) -> None:
         if self._readonly:

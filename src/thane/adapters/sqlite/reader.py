@@ -27,7 +27,39 @@ INLINE_SECONDS = 0.003
 # calls one of our functions costs a hundred times one that does not.
 STEPS_BETWEEN_LOOKS = 500
 POOL_THREADS = 2
+NEVER = float("inf")
 Observe = Callable[[str, str, float], None]
+Statement = tuple[str, Sequence[Any]]
+
+
+class _Inline:
+    """A connection of the loop's own thread, whose queries end when their time is used up."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self.deadline = NEVER  # nothing but a query here has one
+        connection.set_progress_handler(self._is_late, STEPS_BETWEEN_LOOKS)
+
+    def _is_late(self) -> bool:
+        return time.perf_counter() > self.deadline
+
+    def rows(self, sql: str, args: Sequence[Any], started: float) -> list[Row]:
+        self.deadline = started + INLINE_SECONDS
+        try:
+            return self.connection.execute(sql, args).fetchall()
+        finally:
+            self.deadline = NEVER
+
+    def several(self, statements: Sequence[Statement], started: float) -> list[list[Row]]:
+        """All rows of each statement, in one read transaction."""
+        self.deadline = started + INLINE_SECONDS
+        try:
+            self.connection.execute("BEGIN")
+            return [self.connection.execute(sql, args).fetchall() for sql, args in statements]
+        finally:
+            self.deadline = NEVER
+            if self.connection.in_transaction:
+                self.connection.execute("COMMIT")
 
 
 class Reader:
@@ -40,28 +72,34 @@ class Reader:
         self._path = path
         self._vfs = vfs
         self._observe = observe
-        self._deadline = 0.0
-        self._inline = connect(path, readonly=readonly, vfs=vfs)
-        self._inline.set_busy_timeout(0)  # whoever must wait does so in the pool
-        self._inline.set_progress_handler(self._is_late, STEPS_BETWEEN_LOOKS)
+        inline = connect(path, readonly=readonly, vfs=vfs)
+        inline.set_busy_timeout(0)  # whoever must wait does so in the pool
+        self._inline = _Inline(inline)
+        self._writer: _Inline | None = None
+        self._resting: Callable[[], bool] = lambda: False
         self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="thane-sqlite-reader")
         self._local = threading.local()
         self._pooled: list[apsw.Connection] = []
         self.sent_to_pool = 0
 
-    def _is_late(self) -> bool:
-        return time.perf_counter() > self._deadline
+    def share(self, writer: apsw.Connection, resting: Callable[[], bool]) -> None:
+        """Have inline reads go through the write connection whenever it is `resting`.
+
+        What it wrote is still in its cache. SQLite empties every other connection's cache at each
+        commit of this one, and the next read there costs three times as much.
+        """
+        self._writer, self._resting = _Inline(writer), resting
 
     async def rows(
         self, sql: str, args: Sequence[Any], table: str, verb: str, *, inline: bool = True
     ) -> list[Row]:
         """All rows of a statement. `inline` False: it does what cannot be aborted, so not in the loop."""
         started = time.perf_counter()
-        self._deadline = started + INLINE_SECONDS
         try:
             if inline:
+                through = self._writer if self._writer is not None and self._resting() else self._inline
                 try:
-                    return self._inline.execute(sql, args).fetchall()
+                    return through.rows(sql, args, started)
                 except (apsw.InterruptError, apsw.BusyError):
                     self.sent_to_pool += 1
             return await self.pooled(lambda connection: connection.execute(sql, args).fetchall())
@@ -71,19 +109,13 @@ class Reader:
             if self._observe is not None:
                 self._observe(verb, table, time.perf_counter() - started)
 
-    async def several(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
+    async def several(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """All rows of each statement, all of one moment."""
         started = time.perf_counter()
-        self._deadline = started + INLINE_SECONDS
-        connection = self._inline
         try:
             try:
-                connection.execute("BEGIN")
-                try:
-                    return [connection.execute(sql, args).fetchall() for sql, args in statements]
-                finally:
-                    if connection.in_transaction:
-                        connection.execute("COMMIT")
+                # Never through the write connection: a transaction of its own is not to come in between.
+                return self._inline.several(statements, started)
             except (apsw.InterruptError, apsw.BusyError):
                 self.sent_to_pool += 1
             return await self.pooled(
@@ -119,5 +151,5 @@ class Reader:
     def close(self) -> None:
         """Wait for what is being read, then let go of the file."""
         self._pool.shutdown(wait=True)
-        for connection in [self._inline, *self._pooled]:
+        for connection in [self._inline.connection, *self._pooled]:
             connection.close()

@@ -10,7 +10,7 @@ from thane.client.types.audit import AuditLog, AuditStatus, CheckpointView, Entr
 from thane.client.types.billing import BillingEvent, UsageAggregate
 from thane.client.types.common import Head, LedgerPlace, Op
 from thane.client.types.projects import Project, ProjectStatus
-from thane.client.types.runs import Run, RunStatus
+from thane.client.types.runs import CreateRun, OpenedRuns, Run, RunStatus
 from thane.client.types.sandboxes import (
     AlertAction,
     BillingInfo,
@@ -58,6 +58,7 @@ __all__ = [
     "ContextState",
     "ContextStatus",
     "ContextView",
+    "CreateRun",
     "CurrentUser",
     "DashboardData",
     "Entries",
@@ -79,6 +80,7 @@ __all__ = [
     "MetricSource",
     "NetworkUsage",
     "Op",
+    "OpenedRuns",
     "Project",
     "ProjectStatus",
     "Proof",

@@ -13,6 +13,20 @@ RunStatus: TypeAlias = Literal["open", "finished"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRun:
+    """`CreateRun` of the API."""
+
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedRuns:
+    """The runs that were opened, in the order of the request."""
+
+    items: list[Run]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A run. `outcome` is what its owner said when it was finished."""
 

@@ -286,6 +286,7 @@ class Sandbox:
 
     `container_id` names the jail that holds its files and the variables of its `contexts`, while
     there is one. `alert_action`: what happens when an execution nears its memory limit.
+    `minimum_tier`: the weakest isolation under which its code may run, if it demands more than the server.
     """
 
     version: int = 0
@@ -300,6 +301,7 @@ class Sandbox:
     resource_limits: ResourceLimits
     contexts: dict[str, ContextState] = field(default_factory=dict)
     alert_action: AlertAction = "notify"
+    minimum_tier: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     created_at: datetime
     started_at: datetime | None = None

@@ -116,7 +116,7 @@ class AccountsService:
 
     async def identify(self, bearer: str) -> Identified:
         """The owner of a key; Unauthorized for an unknown, expired or revoked one."""
-        digest = token_hash(parse_token(bearer).text)
+        digest = token_hash(bearer)
         now_us = self._clock.now_us()
         known = self._known.get(digest)
         if known is not None and known[0] > now_us:
@@ -124,6 +124,7 @@ class AccountsService:
             key, found = known[1], known[2]
         else:
             self._meter.cache("identify", hit=False)
+            parse_token(bearer)  # what is known has been parsed before
             key, found = await self._look_up(digest)
             if len(self._known) >= self._cache_most:
                 self._known.clear()

@@ -14,7 +14,12 @@ class RunStatus(StrEnum):
 
 
 @entity(
-    "runs", "run", Index("tenant_id", "created_at DESC"), Index("user_id"), Index("status"), subject="user_id"
+    "runs",
+    "run",
+    Index("tenant_id", "created_at DESC"),
+    Index("tenant_id", "status", "created_at DESC"),
+    Index("user_id"),
+    subject="user_id",
 )
 class Run(Record):
     """A run. `outcome` is what its owner said when it was finished."""

@@ -13,9 +13,13 @@ from thane.kernel.operations.listing import ListRequest, list_page
 from thane.kernel.paging import Page
 from thane.kernel.records import Unit
 
+Purpose = Annotated[str, msgspec.Meta(max_length=500, description="What the run is for")]
+# What one unit takes: its entry names every row.
+MANY = 1000
+
 
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    purpose: Annotated[str, msgspec.Meta(max_length=500, description="What the run is for")] = ""
+    purpose: Purpose = ""
 
 
 @operation(
@@ -32,6 +36,49 @@ async def create_run(runs: RunsService, unit: Unit, request: CreateRun) -> Run:
     Send its id in the header `Thane-Run` with everything that belongs to it.
     """
     return await runs.open(unit, request.purpose)
+
+
+class CreateRuns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    runs: Annotated[
+        tuple[CreateRun, ...], msgspec.Meta(min_length=1, max_length=MANY, description="What to open")
+    ]
+
+
+class OpenedRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs that were opened, in the order of the request."""
+
+    items: tuple[Run, ...]
+
+
+@operation(
+    "runs.create_many",
+    http="POST /runs/batch",
+    needs="runs.create",
+    effect=Effect.RECORDS,
+    entity=Run,
+    example=Example({"runs": [{"purpose": "monthly report"}, {"purpose": "clean up"}]}),
+)
+async def create_runs(runs: RunsService, unit: Unit, request: CreateRuns) -> OpenedRuns:
+    """Open up to 1,000 runs at once: all of them or none, in one entry of the ledger."""
+    return OpenedRuns(items=tuple([await runs.open(unit, wanted.purpose) for wanted in request.runs]))
+
+
+class UpdateRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    run_id: str
+    purpose: Purpose
+
+
+@operation(
+    "runs.update",
+    http="PATCH /runs/{run_id}",
+    needs="runs.update",
+    effect=Effect.RECORDS,
+    entity=Run,
+    example=Example({"run_id": "$runs.create/id", "purpose": "quarterly report"}),
+)
+async def update_run(runs: RunsService, unit: Unit, request: UpdateRun) -> Run:
+    """Say anew what a run is for, as long as it is open."""
+    return await runs.rename(unit, request.run_id, request.purpose)
 
 
 class FinishRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,4 +131,4 @@ async def list_runs(runs: RunsService, unit: Unit, request: ListRequest) -> Page
     return await list_page(unit, Run, request)
 
 
-ALL = (create_run, finish_run, get_run, list_runs)
+ALL = (create_run, create_runs, update_run, finish_run, get_run, list_runs)

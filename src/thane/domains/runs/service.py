@@ -31,6 +31,12 @@ class RunsService:
             )
         )
 
+    async def rename(self, unit: Unit, run_id: str, purpose: str) -> Run:
+        run = await unit.get(Run, run_id)
+        if run.status is RunStatus.FINISHED:
+            raise RunFinished(f"the run {run_id} is finished")
+        return await unit.update(run, purpose=purpose)
+
     async def finish(self, unit: Unit, run_id: str, outcome: str | None) -> Run:
         run = await unit.get(Run, run_id)
         if run.status is RunStatus.FINISHED:

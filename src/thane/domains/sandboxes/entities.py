@@ -139,6 +139,7 @@ class Sandbox(Record):
 
     `container_id` names the jail that holds its files and the variables of its `contexts`, while
     there is one. `alert_action`: what happens when an execution nears its memory limit.
+    `minimum_tier`: the weakest isolation under which its code may run, if it demands more than the server.
     """
 
     id: Field[str] = key()
@@ -152,6 +153,7 @@ class Sandbox(Record):
     resource_limits: Field[ResourceLimits] = field()
     contexts: Field[dict[str, ContextState]] = field(default_factory=dict)
     alert_action: Field[AlertAction] = field(default=AlertAction.NOTIFY)
+    minimum_tier: Field[str | None] = field(default=None)
     metadata: Field[dict[str, Any]] = field(default_factory=dict)
     created_at: Field[datetime] = field()
     started_at: Field[datetime | None] = field(default=None)

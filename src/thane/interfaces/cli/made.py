@@ -25,6 +25,7 @@ from thane.interfaces.cli.main import data_option, launcher_of
 from thane.interfaces.cli.output import USAGE, body_of, note, print_json, refuse, table
 from thane.interfaces.cli.tables import Column, plain
 from thane.interfaces.local import Answer
+from thane.kernel.operations.declare import description_of
 from thane.kernel.operations.registry import Bound, Operations
 
 COLUMNS = 6  # of a table for people; `--json` has all
@@ -110,16 +111,8 @@ def _click_type(kind: Any) -> Any:
 
 
 def _help(kind: Any) -> str:
-    text = _described(kind)
+    text = description_of(kind)
     return f"{text} (JSON)".strip() if _is_json(_bare(kind)) else text
-
-
-def _described(kind: Any) -> str:
-    """What a type says of itself, or one of those that it may be."""
-    for meta in reversed(getattr(kind, "__metadata__", ())):
-        if isinstance(meta, msgspec.Meta) and meta.description:
-            return meta.description
-    return next((text for part in typing.get_args(kind) if (text := _described(part))), "")
 
 
 def _is_json(kind: Any) -> bool:

@@ -18,11 +18,12 @@ from typing import Any, Final, cast
 
 import msgspec
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from thane.interfaces.http.admission import Admission
 from thane.interfaces.http.asgi import PEER
+from thane.interfaces.http.onewrite import OneWriteProtocol
 from thane.interfaces.http.problem import CONTENT_TYPE, problem_headers, problem_of
 from thane.interfaces.sockets import peer_uid
 from thane.kernel.errors import HeadTooLarge, Malformed, RequestTimeout, ThaneError, Unavailable
@@ -142,7 +143,7 @@ def _acknowledged(transport: asyncio.Transport) -> int:
     return int(_ACKED.unpack_from(raw, _ACKED_AT)[0]) if len(raw) >= _ACKED_AT + _ACKED.size else -2
 
 
-class Connection(HttpToolsProtocol):
+class Connection(OneWriteProtocol):
     """HTTP/1.1 within the bounds. It is the `Peer` (`asgi.py`) of its requests."""
 
     config: EdgeConfig
@@ -301,7 +302,7 @@ class Connection(HttpToolsProtocol):
             or cycle.disconnected
         ):
             return False
-        self.transport.write(data)
+        cycle.transport.write(data)  # behind the head, which may still be held back
         return True
 
 

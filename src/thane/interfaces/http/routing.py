@@ -1,4 +1,4 @@
-"""From a path to an operation: a dict for fixed paths, a tree of segments for the others."""
+"""From a path to an operation: dicts for fixed paths and for a last segment that varies, else a tree."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class Router:
 
     def __init__(self, operations: Operations, base: str) -> None:
         self._static: dict[str, Methods] = {}
+        # By all but the last segment, of paths whose one parameter is the last. A fixed way to it wins
+        # in the tree too, so this only saves the walk.
+        self._last: dict[str, Methods] = {}
         self._root = _Node()
         for bound in operations:
             if bound.path:
@@ -32,6 +35,10 @@ class Router:
         static = self._static.get(path)
         if static is not None:
             return static, ()
+        head, _, last = path.rpartition("/")
+        methods = self._last.get(head)
+        if methods is not None and last:
+            return methods, (last,)
         values: list[str] = []
         node = self._walk(self._root, path.split("/"), 0, values)
         if node is None:
@@ -51,6 +58,9 @@ class Router:
             else:
                 node = node.fixed.setdefault(segment, _Node())
         node.methods[bound.method] = bound
+        head, _, last = path.rpartition("/")
+        if "{" not in head and last.startswith("{"):
+            self._last[head] = node.methods
 
     def _walk(self, node: _Node, segments: list[str], at: int, values: list[str]) -> _Node | None:
         if at == len(segments):

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 TENANTS_AT_ONCE = 8
 # How often a consumer looks at its letters: those that are due, and what people decided.
 LETTERS_SECONDS = 1.0
+# Between two looks at the feed: what a busy store appends meanwhile is delivered together.
+GATHER_SECONDS = 0.05
 _DROP_AT_ONCE = 500
 
 
@@ -88,6 +90,7 @@ class Deliverer:
                 if self._trouble is not None:
                     raise self._trouble
                 await self._feed.changed(generation)
+                await asyncio.sleep(GATHER_SECONDS)
         finally:
             await self._end_active()
 
@@ -171,8 +174,8 @@ class Deliverer:
                     self._dropping.add(tenant_id)
                     return
                 continue
-            if not ahead:
-                return
+            if not ahead or len(entries) < self._page:
+                return  # what came meanwhile is gathered first
 
     async def _take(self, tenant_id: str, entries: Sequence[Entry]) -> bool:
         """Deliver these; False if one failed and the tenant has to wait."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -215,3 +215,12 @@ def declaration_of(target: Any) -> Declaration:
     if not isinstance(found, Declaration):
         raise TypeError(f"{target!r} is no operation: it lacks @operation")
     return found
+
+
+def description_of(kind: Any) -> str:
+    """What a field's type says of it to people; empty if nothing."""
+    if get_origin(kind) is Annotated:
+        own = [m.description for m in kind.__metadata__ if isinstance(m, msgspec.Meta) and m.description]
+        return str(own[-1]) if own else description_of(get_args(kind)[0])
+    found = (description_of(part) for part in get_args(kind) if not isinstance(part, str))
+    return next((words for words in found if words), "")

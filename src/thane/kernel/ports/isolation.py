@@ -46,6 +46,11 @@ class ContextLost(Gone):
     default_hint = "What runs next in it begins anew."
 
 
+def stronger(one: Tier, other: Tier) -> Tier:
+    """The one of two demands that asks for more."""
+    return max(one, other, key=lambda tier: tier.rank)
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one execution may use. All are enforced by the operating system or a watchdog."""
 

@@ -37,8 +37,9 @@ _REMEMBERED = 500
 def check_record(schema: Schema, record: Any) -> None:
     """Invalid, with a fault for each field whose value the schema does not allow."""
     faults: list[Fault] = []
-    for name, nullable, check in _checkers(schema):
-        value = getattr(record, name)
+    read = schema.read
+    assert read is not None
+    for (name, nullable, check), value in zip(_checkers(schema), read(record), strict=True):
         wrong = check(value) if value is not None else None if nullable else ("required", "must not be empty")
         if wrong is not None:
             faults.append(Fault(f"/{name}", *wrong))
@@ -112,9 +113,9 @@ def _text(value: Any) -> Wrong:
         return "type", "must be text"
     if "\0" in value:
         return "nul", "must not hold a NUL character"
-    return (
-        None if _has_utf8(value) else ("surrogate", "holds half of a surrogate pair, which is no character")
-    )
+    if value.isascii() or _has_utf8(value):
+        return None
+    return "surrogate", "holds half of a surrogate pair, which is no character"
 
 
 def _has_utf8(text: str) -> bool:

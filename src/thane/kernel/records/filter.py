@@ -30,6 +30,8 @@ from thane.kernel.records.predicate import Order, Predicate
 from thane.kernel.records.schema import FieldSchema, Kind, Schema
 
 MAX_CHARS = 4096
+# Filters that were read lately, by schema; what is asked once is often asked again.
+REMEMBERED = 200
 MAX_DEPTH = 16
 MAX_TERMS = 64
 MAX_SORT_KEYS = 8
@@ -64,7 +66,14 @@ def parse_filter(schema: Schema, text: str, pointer: str = "/filter") -> Predica
         _refuse(pointer, "too_long", f"the filter has {len(text)} characters; at most {MAX_CHARS} are read")
     if not text or text.isspace():
         return None
-    return _Parser(schema, text, pointer).parse()
+    known: dict[str, Predicate] = schema.__dict__.setdefault("_filters", {})
+    found = known.get(text)
+    if found is None:
+        found = _Parser(schema, text, pointer).parse()
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[text] = found
+    return found
 
 
 def parse_sort(schema: Schema, text: str, pointer: str = "/sort") -> tuple[Order, ...]:

@@ -10,9 +10,8 @@ back: no negative zero, no trailing zeros, no float that another float could be 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from enum import Enum
 from typing import Any
 
 import msgspec
@@ -26,30 +25,52 @@ from thane.kernel.records.schema import FieldSchema, Kind, Schema
 
 def canonical_row(schema: Schema, record: Any, commitments: Mapping[str, bytes]) -> bytes:
     """The row's bytes. `commitments` gives the sealed fields'; secret fields are left out."""
-    row: dict[str, Any] = {"version": record.version}
     read = schema.read
     assert read is not None
-    for field, value in zip(schema.fields, read(record), strict=True):
-        if value is None or field.secret:
-            continue
-        row[field.name] = commitments[field.name].hex() if field.sealed else canonical_value(field, value)
-    return canonical.encode_json(row) if schema.has_json else canonical.encode(row)
+    values = read(record)
+    row: dict[str, Any] = {"version": record.version}
+    for name, place, convert in _plan(schema):
+        value = values[place]
+        if value is not None:
+            row[name] = value if convert is None else convert(value)
+    for name, commitment in commitments.items():
+        row[name] = commitment.hex()
+    return _encode_row(row)
 
 
-def canonical_value(field: FieldSchema, value: Any) -> Any:
-    """One value as it stands in canonical JSON."""
-    kind = field.kind
-    if kind is Kind.TIME:
-        return to_us(value)
-    if kind is Kind.DECIMAL:
-        return plain(value or ZERO, field.scale)  # -0 is stored as 0
-    if kind is Kind.BYTES:
-        return base64.b64encode(value).decode()
-    if kind is Kind.JSON:
-        return to_plain(value)
-    if kind is Kind.INTEGER and not -canonical.MAX_INT <= value <= canonical.MAX_INT:
-        return str(value)
-    return value.value if isinstance(value, Enum) else value
+# Canonical for a row's dict: its names are ASCII, its values scalars of the field's kind (what is stored
+# has been checked), and JSON comes in its own canonical bytes. So nothing needs to be looked at again.
+_encode_row = msgspec.json.Encoder(order="sorted").encode
+Convert = Callable[[Any], Any]
+
+
+def _plan(schema: Schema) -> list[tuple[str, int, Convert | None]]:
+    """(name, place, what makes the canonical value; None: the value is it), of the fields in the plain."""
+    known: list[tuple[str, int, Convert | None]] | None = schema.__dict__.get("_canonical")
+    if known is None:
+        fields = [(place, f) for place, f in enumerate(schema.fields) if not (f.secret or f.sealed)]
+        if not all(f.name.isascii() for _, f in fields):
+            raise TypeError(f"{schema.table}: a field's name is not ASCII")
+        known = schema.__dict__["_canonical"] = [(f.name, place, _converter(f)) for place, f in fields]
+    return known
+
+
+def _converter(field: FieldSchema) -> Convert | None:
+    """How one value stands in canonical JSON. An enum's member is written as its value."""
+    match field.kind:
+        case Kind.TIME:
+            return to_us
+        case Kind.DECIMAL:
+            scale = field.scale
+            return lambda v: plain(v or ZERO, scale)  # -0 is stored as 0
+        case Kind.BYTES:
+            return lambda v: base64.b64encode(v).decode()
+        case Kind.JSON:
+            return lambda v: msgspec.Raw(canonical.encode_json(to_plain(v)))
+        case Kind.INTEGER:
+            return lambda v: v if -canonical.MAX_INT <= v <= canonical.MAX_INT else str(v)
+        case _:
+            return None
 
 
 def decode_row(schema: Schema, row: Mapping[str, Any]) -> Any:

@@ -5,11 +5,14 @@ Made by `just sdk`; do not edit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from thane.client._async.core import AsyncCore
 from thane.client._async.objects import AsyncRun
 from thane.client._async.pages import AsyncPages
 from thane.client.convert import given
 from thane.client.ops import runs as ops
+from thane.client.types.runs import CreateRun, OpenedRuns
 
 
 class AsyncRuns:
@@ -26,6 +29,13 @@ class AsyncRuns:
         `purpose`: What the run is for
         """
         return await self._core.call(ops.CREATE, AsyncRun, {}, given(purpose=purpose))
+
+    async def create_many(self, runs: Sequence[CreateRun]) -> OpenedRuns:
+        """Open up to 1,000 runs at once: all of them or none, in one entry of the ledger.
+
+        `runs`: What to open
+        """
+        return await self._core.call(ops.CREATE_MANY, OpenedRuns, {}, given(runs=runs))
 
     async def finish(
         self, run_id: str, *, outcome: str | None = None, if_match: int | None = None
@@ -52,4 +62,13 @@ class AsyncRuns:
         """
         return AsyncPages(
             self._core, ops.LIST, AsyncRun, {}, given(limit=page_size, filter=filter, sort=sort)
+        )
+
+    async def update(self, run_id: str, purpose: str, *, if_match: int | None = None) -> AsyncRun:
+        """Say anew what a run is for, as long as it is open.
+
+        `purpose`: What the run is for
+        """
+        return await self._core.call(
+            ops.UPDATE, AsyncRun, {"run_id": run_id}, given(purpose=purpose), if_match=if_match
         )

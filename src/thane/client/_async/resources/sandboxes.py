@@ -37,6 +37,7 @@ class AsyncSandboxes:
         name: str | None = None,
         language: Literal["python", "shell"] | None = None,
         resource_limits: WantedLimits | None = None,
+        minimum_tier: Literal["T1", "T2-", "T2", "T3"] | None = None,
         alert_action: AlertAction | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> AsyncSandbox:
@@ -46,6 +47,7 @@ class AsyncSandboxes:
 
         `name`: A name to know it by
         `language`: What runs the code
+        `minimum_tier`: Weakest isolation under which its code may run; null: the server's own
         `alert_action`: What happens when an execution nears its memory limit
         `metadata`: Anything of yours
         """
@@ -57,6 +59,7 @@ class AsyncSandboxes:
                 name=name,
                 language=language,
                 resource_limits=resource_limits,
+                minimum_tier=minimum_tier,
                 alert_action=alert_action,
                 metadata=metadata,
             ),

@@ -21,6 +21,7 @@ from thane.kernel.errors import NotFound
 from thane.kernel.operations.declare import Effect, Example, operation
 from thane.kernel.operations.listing import ListRequest, list_page
 from thane.kernel.paging import Page
+from thane.kernel.ports.isolation import Tier
 from thane.kernel.records import Unit
 
 Language = Annotated[Literal["python", "shell"], msgspec.Meta(description="What runs the code")]
@@ -36,6 +37,10 @@ class CreateSandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: Name | None = None
     language: Language = "python"
     resource_limits: WantedLimits | None = None
+    minimum_tier: Annotated[
+        Literal["T1", "T2-", "T2", "T3"] | None,
+        msgspec.Meta(description="Weakest isolation under which its code may run; null: the server's own"),
+    ] = None
     alert_action: Annotated[
         AlertAction, msgspec.Meta(description="What happens when an execution nears its memory limit")
     ] = AlertAction.NOTIFY
@@ -62,6 +67,7 @@ async def create_sandbox(sandboxes: SandboxesService, unit: Unit, request: Creat
         request.resource_limits,
         request.metadata,
         request.alert_action,
+        None if request.minimum_tier is None else Tier(request.minimum_tier),
     )
 
 

@@ -40,7 +40,7 @@ from thane.domains.sandboxes.service.running import Runner
 from thane.kernel.clock import from_us
 from thane.kernel.errors import Fault, IllegalState
 from thane.kernel.ports.budgets import Budgets
-from thane.kernel.ports.isolation import Isolation, Outcome
+from thane.kernel.ports.isolation import Isolation, Outcome, Tier
 from thane.kernel.records import Unit
 
 CHUNKS_MOST = 4_000
@@ -114,6 +114,7 @@ class ExecutionsService:
             jail="" if context_name is None else sandbox.container_id or "",
             continues=sandbox.contexts.get(context_name or "") is ContextState.LIVE,
             alert_action=sandbox.alert_action,
+            minimum_tier=Tier(sandbox.minimum_tier or Tier.T0),
         )
         await self._begin(unit, sandbox, context_name)
         runs_now = self.runner.slots.take_now(intent.id, intent.share)  # given back by `release`

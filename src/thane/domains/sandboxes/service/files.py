@@ -10,7 +10,7 @@ from thane.domains.sandboxes.entities import ExecutionError, Sandbox, SandboxSta
 from thane.domains.sandboxes.errors import SandboxFileNotFound, SandboxTerminated
 from thane.domains.sandboxes.service.limits import MIB, port_limits
 from thane.kernel.errors import Fault, Invalid, NotFound, ThaneError
-from thane.kernel.ports.isolation import Home, Isolation, Limits, Listing, Tier
+from thane.kernel.ports.isolation import Home, Isolation, Limits, Listing, Tier, stronger
 from thane.kernel.records import Unit
 
 
@@ -43,6 +43,7 @@ class ChangeFile(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     limits: Limits
     jail: str
+    minimum_tier: Tier = Tier.T0  # what the sandbox demands beyond the server's own minimum
     size: int | None = None
     sha256: str | None = None
 
@@ -83,13 +84,17 @@ class FilesService:
             name=name,
             limits=port_limits(sandbox.resource_limits),
             jail=sandbox.container_id or "",
+            minimum_tier=Tier(sandbox.minimum_tier or Tier.T0),
             size=None if content is None else len(content),
             sha256=None if content is None else sha256(content).hexdigest(),
         )
 
     async def write(self, intent: ChangeFile, content: bytes) -> FileChanged:
         home = Home(
-            sandbox_id=intent.id, limits=intent.limits, minimum_tier=self._minimum_tier, jail=intent.jail
+            sandbox_id=intent.id,
+            limits=intent.limits,
+            minimum_tier=stronger(self._minimum_tier, intent.minimum_tier),
+            jail=intent.jail,
         )
         try:
             return FileChanged(jail=await self._isolation.write_file(home, intent.name, content))

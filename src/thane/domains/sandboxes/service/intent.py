@@ -7,7 +7,7 @@ import msgspec
 from thane.domains.sandboxes.entities import AlertAction
 from thane.domains.sandboxes.service.slots import Share
 from thane.kernel.ports.budgets import Reservation
-from thane.kernel.ports.isolation import InputFile, Limits
+from thane.kernel.ports.isolation import InputFile, Limits, Tier
 
 
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +31,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     jail: str = ""
     continues: bool = False
     alert_action: AlertAction = AlertAction.NOTIFY
+    minimum_tier: Tier = Tier.T0  # what the sandbox demands beyond the server's own minimum
 
     @property
     def share(self) -> Share:

@@ -83,7 +83,7 @@ class Metric(msgspec.Struct, frozen=True, tag="sample"):
         self, unit: Unit, tenant_id: str, project_id: str, sandbox_id: str, execution_id: str
     ) -> ResourceMetric:
         return ResourceMetric(
-            id=metric_id(execution_id, self.seq),
+            id=f"met_{execution_id[4:]}{self.seq:08x}",
             tenant_id=tenant_id,
             project_id=project_id,
             sandbox_id=sandbox_id,
@@ -97,11 +97,6 @@ class Metric(msgspec.Struct, frozen=True, tag="sample"):
             custom_metrics=self.custom_metrics,
             source=self.source,
         )
-
-
-def metric_id(execution_id: str, seq: int) -> str:
-    """The id of an execution's sample."""
-    return f"met_{execution_id[4:]}{seq:08x}"
 
 
 def _percent(value: Decimal) -> Decimal:

@@ -30,6 +30,7 @@ from thane.kernel.ports.isolation import (
     Tier,
     Usage,
     Verdict,
+    stronger,
 )
 
 log = logging.getLogger(__name__)
@@ -205,7 +206,7 @@ class Runner:
             code=given.code,
             language=intent.language,
             limits=intent.limits,
-            minimum_tier=self._minimum_tier,
+            minimum_tier=stronger(self._minimum_tier, intent.minimum_tier),
             env=given.env,
             stdin=given.stdin,
             files=given.files,

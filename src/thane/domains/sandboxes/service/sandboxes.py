@@ -8,6 +8,7 @@ from thane.domains.sandboxes.entities import AlertAction, Sandbox, SandboxStatus
 from thane.domains.sandboxes.errors import SandboxTerminated
 from thane.domains.sandboxes.repository import SandboxesRepository
 from thane.domains.sandboxes.service.limits import Bounds, WantedLimits
+from thane.kernel.ports.isolation import Tier
 from thane.kernel.records import Unit
 
 
@@ -26,6 +27,7 @@ class SandboxesService:
         limits: WantedLimits | None,
         metadata: dict[str, Any],
         alert_action: AlertAction = AlertAction.NOTIFY,
+        minimum_tier: Tier | None = None,
     ) -> Sandbox:
         """Only a record: the process starts with the first execution."""
         context = unit.context
@@ -41,6 +43,7 @@ class SandboxesService:
                 resource_limits=self.bounds.limits(limits),
                 metadata=metadata,
                 alert_action=alert_action,
+                minimum_tier=None if minimum_tier is None else minimum_tier.value,
                 created_at=unit.now,
             )
         )

@@ -1,0 +1,1 @@
+"""Measurements against named peers. They print figures and ratios, and fail no test."""

@@ -1,0 +1,1 @@
+"""How fast the HTTP service is against PocketBase, with every proof on; see `__main__`."""
