@@ -18,7 +18,8 @@ from thane.adapters.machine.folder import folder
 from thane.adapters.machine.limits import control_group, file_size, files, group_of, limits, memory, processes
 from thane.adapters.machine.ports import port, who_listens
 from thane.adapters.machine.versions import kernel, numbers, sqlite, versions
-from thane.bootstrap.examine import schema, wal
+from thane.bootstrap.examine import schema, tier, wal
+from thane.kernel.ports.isolation import Tier, TierReport
 from thane.kernel.ports.machine import Finding, Grade
 
 OK, NOTE, WARNING, FAILURE = Grade.OK, Grade.NOTE, Grade.WARNING, Grade.FAILURE
@@ -34,7 +35,15 @@ def mount(kind: str, *, read_only: bool = False) -> Mount:
     return Mount("/data", kind, "source", read_only)
 
 
+LADDER = (
+    TierReport(tier=Tier.T3, available=False, detail="", missing="no gVisor", remedy="just vm"),
+    TierReport(tier=Tier.T2, available=True, detail="walls"),
+)
+
 DESCRIBED = [
+    (tier(LADDER, Tier.T1), OK),
+    (tier(LADDER, Tier.T3), FAILURE),
+    (tier((), Tier.T1), FAILURE),
     (room(HERE, 5 << 30), OK),
     (room(HERE, 500 * MIB), WARNING),
     (room(HERE, 10 * MIB), FAILURE),

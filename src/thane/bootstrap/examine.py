@@ -82,14 +82,20 @@ async def _isolation(
         tiers = await ladder(data, loaded)
     except ThaneError as fault:
         return (), [_finding("isolation", "program", Grade.FAILURE, fault.message, fault.hint)]
+    return tiers, [tier(tiers, wanted)]
+
+
+def tier(tiers: tuple[TierReport, ...], wanted: Tier) -> Finding:
+    """Whether something works that is strong enough."""
     works = [report for report in tiers if report.available and report.tier.rank >= wanted.rank]
     if works:
-        best = max(works, key=lambda report: report.tier.rank)
-        return tiers, [_finding("isolation", "tier", Grade.OK, f"{best.tier.value}: {best.detail}")]
+        names = ", ".join(report.tier.value for report in works)
+        detail = f"{names} of the ladder above; {wanted.value} or stronger is asked for"
+        return _finding("isolation", "tier", Grade.OK, detail)
     detail = f"code cannot be run: `isolation.minimum_tier` is {wanted.value} and nothing that strong works"
     remedies = [r.remedy for r in tiers if r.tier.rank >= wanted.rank and r.remedy]
     remedy = remedies[-1] if remedies else "export THANE_ISOLATION_MINIMUM_TIER=T1"
-    return tiers, [_finding("isolation", "tier", Grade.FAILURE, detail, remedy)]
+    return _finding("isolation", "tier", Grade.FAILURE, detail, remedy)
 
 
 async def _engine(folder: DataFolder) -> list[Finding]:
