@@ -180,7 +180,7 @@ def boot(kernel: Path, archive: Path, share: Path, memory: int) -> str:
         *("-cpu", "host" if accelerated else "max"),
         *("-smp", "2", "-m", str(memory), "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"),
         *("-kernel", str(kernel), "-initrd", str(archive)),
-        *("-append", "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable"),
+        *("-append", "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable no_timer_check"),
         *("-fsdev", f"local,id=host,path={share},security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
     ]
