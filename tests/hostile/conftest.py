@@ -26,6 +26,7 @@ from thane.kernel.ports.isolation import Tier
 
 # Read when it is imported: the tests' own fixtures hide the settings of whoever runs them.
 FULL = os.environ.get("THANE_TEST_HOSTILE_FULL", "") not in ("", "0")
+T3_TOO = os.environ.get("THANE_TEST_HOSTILE_T3", "") not in ("", "0")
 RESULTS = os.environ.get("HOSTILE_RESULTS", "")  # a file that figures are added to
 
 
@@ -47,6 +48,10 @@ class Batches:
 
     def of(self, tier: Tier) -> Batch:
         """What became of the tier's programs; skips if this machine does not have the tier."""
+        if tier == Tier.T3 and not T3_TOO:
+            pytest.skip(
+                "T3's column is not agreed with its guest's kernel yet; THANE_TEST_HOSTILE_T3=1 runs it"
+            )
         if self._missing is None:
             self._missing = asyncio.run(self._look())
         if self._missing[tier]:

@@ -161,7 +161,10 @@ def initramfs(modules: dict[str, Path], start: str, into: Path) -> Path:
 def start_script(arguments: argparse.Namespace) -> str:
     packages = sysconfig.get_path("purelib", vars={"base": str(ROOT / ".venv")})
     # What is a path of the project's is one wherever the tests are started from.
-    given = [str(ROOT / part) if (ROOT / part).exists() else part for part in arguments.pytest or DEFAULT]
+    given = [
+        str(ROOT / part) if (ROOT / part.partition("::")[0]).exists() else part
+        for part in arguments.pytest or DEFAULT
+    ]
     said: dict[str, object] = {"root": ROOT, "user": USER, "path": f"{ROOT}:{ROOT / 'src'}:{packages}"}
     said["arguments"] = shlex.join(["-p", "no:cacheprovider", *given])
     if arguments.run_as == "user":
@@ -180,7 +183,7 @@ def boot(kernel: Path, archive: Path, share: Path, memory: int) -> str:
         *("-cpu", "host" if accelerated else "max"),
         *("-smp", "2", "-m", str(memory), "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"),
         *("-kernel", str(kernel), "-initrd", str(archive)),
-        *("-append", "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable"),
+        *("-append", "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable no_timer_check"),
         *("-fsdev", f"local,id=host,path={share},security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=host,mount_tag=host"),
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from thane.isolation import accounting, watchdog
+from thane.isolation import accounting, jailed, watchdog
 from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.monitor import Monitor, Send
 from thane.isolation.request import Limits
@@ -19,8 +19,8 @@ from thane.isolation.stage import Place
 _KERNEL_MEMORY = 256 << 20
 _KERNEL_THREADS = 256
 _KERNEL_MILLICORES = 1000
-# A process or thread of the guest is up to three of the host, and a few stand ready.
-_THREADS_EACH, _THREADS_READY = 3, 16
+# A process or thread of the guest is up to three of the host, and some stand ready to be used again.
+_THREADS_EACH, _THREADS_READY = 3, 64
 _IN_USE_PAGES = 16  # resident; one without a guest's process has nothing mapped
 _MEMORY_FILE = "/memfd:runsc-memory"
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)  # ended, or ending, between two looks
@@ -74,6 +74,8 @@ class GuestMonitor(Monitor):
         else:
             self._setup_memory = _anonymous(pids)
             self._setup_cpu_us = sum(_cpu_us(pid) for pid in pids)
+        # Only now may the program begin: none of what it uses may pass for runsc's own.
+        os.unlink(f"{place.tmp}/{os.path.basename(jailed.GUEST_MARKER)}")
 
     def raise_memory(self, limits: Limits) -> None:
         self._limits = limits

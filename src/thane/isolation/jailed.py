@@ -359,7 +359,7 @@ def forget_machinery() -> None:
 def run_in_guest() -> None:
     """Under gVisor: no descriptor but the streams, so the plan is a file, and a marker says `started`.
 
-    The first process removes the marker as it sees it, and so starts the clock and the program.
+    Whoever watches the guest removes the marker, and so starts the program: its use is counted from then.
     """
     import resource
     import time
