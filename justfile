@@ -56,6 +56,34 @@ profile *options:
 crash crashes="200":
     uv run pytest tests/crash --crashes {{ crashes }}
 
+# all hostile programs on all tiers, as root and as a user (needs root), and their figures into the docs
+hostile *arguments:
+    bash tests/hostile/all.sh {{ arguments }}
+
 # everything that must hold on each registered store engine
 all-engines:
     uv run pytest -m every_engine
+
+# schemathesis against a running server, with so many examples per operation
+schemathesis examples="200":
+    uv run --group contract pytest tests/contract --examples {{ examples }}
+
+# the edge against crowds of clients
+crowds connections="10000":
+    uv run pytest tests/edge/test_crowds.py --crowd {{ connections }}
+
+# commit to client with a thousand watchers that want the same event, beside busy writers
+live *options:
+    uv run python benchmarks/live.py {{ options }}
+
+# the isolation tests on a Debian kernel in qemu that has control groups version 2 only (--as root|user)
+vm *arguments:
+    python3 tests/vm/vm.py {{ arguments }}
+
+# 10 000 executions and 200 sandboxes on each tier leave nothing behind; figures are printed
+soak *arguments:
+    uv run pytest tests/isolation/test_soak.py --soak -s -o faulthandler_timeout=0 {{ arguments }}
+
+# the isolation port beside plain Python, bwrap, nsjail and runsc
+bench-isolation *options:
+    uv run --no-sync python benchmarks/isolation.py {{ options }}

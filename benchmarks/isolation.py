@@ -4,7 +4,8 @@
 
 Everything runs on the same machine in the same minutes, turn by turn, so that load
 meets all alike. Peers are plain `python3 -c` and, where they are installed, bwrap,
-nsjail and `runsc do`. It prints settings, figures and ratios, and judges nothing.
+nsjail and `runsc do`; of those that are not, it says what brings them. Tier T3 is
+measured beside its peer. It prints settings, figures and ratios, and judges nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from thane.adapters.isolation import IsolationClient
-from thane.kernel.ports.isolation import Job, Limits, OutputChunk, Verdict
+from thane.kernel.ports.isolation import Job, Limits, OutputChunk, Tier, Verdict
 
 MB = 1 << 20
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
@@ -54,7 +55,9 @@ class Port:
         self.client = client
         self._count = 0
 
-    async def run(self, context: str | None = None, sandbox: str = "bench") -> tuple[float, float, Verdict]:
+    async def run(
+        self, context: str | None = None, sandbox: str = "bench", tier: Tier = Tier.T1
+    ) -> tuple[float, float, Verdict]:
         """Seconds to the first output and to the verdict."""
         self._count += 1
         job = Job(
@@ -64,6 +67,7 @@ class Port:
             language="python",
             limits=LIMITS,
             context=context,
+            minimum_tier=tier,
             collect=False,
         )
         began, first, verdict = time.perf_counter(), 0.0, None
@@ -87,6 +91,20 @@ async def process(*command: str) -> float:
     return time.perf_counter() - began
 
 
+_BRINGS = {
+    "bwrap": "apt-get install bubblewrap",
+    "nsjail": "Debian 12 has no package of it; build it from source",
+    "runsc": "apt-get install runsc",
+}
+
+
+def missing_peers() -> list[str]:
+    """A line for each peer that is not here."""
+    return [
+        f"{name} is not installed: {command}" for name, command in _BRINGS.items() if not shutil.which(name)
+    ]
+
+
 def peers() -> dict[str, tuple[str, ...]]:
     """What is installed, with the command that runs the snippet as nearly the same way as it can."""
     found: dict[str, tuple[str, ...]] = {"plain": (PYTHON, "-c", CODE)}
@@ -106,7 +124,8 @@ def peers() -> dict[str, tuple[str, ...]]:
     if nsjail := shutil.which("nsjail"):
         found["nsjail"] = (nsjail, "-q", "-Mo", "--chroot", "/", "--", PYTHON, "-c", CODE)
     if runsc := shutil.which("runsc"):
-        found["runsc"] = (runsc, "--platform=ptrace", "--network=none", "do", PYTHON, "-c", CODE)
+        rootless = () if os.getuid() == 0 else ("--rootless",)
+        found["runsc"] = (runsc, *rootless, "--network=none", "do", PYTHON, "-c", CODE)
     return found
 
 
@@ -165,12 +184,15 @@ async def program_pid(path: Path) -> int:
 
 async def measure(port: Port, no_stock: Port, rounds: int, clock: Clock) -> dict[str, float]:
     others = dict(peers())
+    for line in missing_peers():
+        print(f"  {line}")
     for name, command in list(others.items()):
         try:
             await process(*command)
         except (AssertionError, OSError) as error:
             print(f"  {name} is installed and does not run here: {error}")
             del others[name]
+    guests = any(report.tier == Tier.T3 and report.available for report in await port.client.ladder())
     await port.run()
     await no_stock.run()
     for _ in range(rounds):
@@ -181,6 +203,10 @@ async def measure(port: Port, no_stock: Port, rounds: int, clock: Clock) -> dict
         first, whole, _ = await port.run()
         clock.note("pre-forked, first output", first)
         clock.note("pre-forked, verdict", whole)
+        if guests:
+            first, whole, _ = await port.run(tier=Tier.T3)
+            clock.note("T3, first output", first)
+            clock.note("T3, verdict", whole)
     await port.run(context="c")
     for _ in range(rounds * 5):
         first, whole, _ = await port.run(context="c")

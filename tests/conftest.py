@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 from tests.support.needs import in_ci, require, require_root
 
 __all__ = ["in_ci", "require", "require_root"]
+
+
+# A shell's background job ignores Ctrl-C and so would all that it starts; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,12 +14,12 @@ from click.testing import CliRunner
 
 from tests.maintenance.house import Home
 from tests.support.project import SOURCE
+from thane.bootstrap.edge import proxies
 from thane.bootstrap.launcher import ProgramLauncher
 from thane.bootstrap.monitoring import metrics
-from thane.bootstrap.values import access_kept_since, bounds, identity_cache, networks, signer_jobs
+from thane.bootstrap.values import access_kept_since, bounds, identity_cache, signer_jobs
 from thane.domains.accounts import CreateKey
 from thane.interfaces.cli.main import cli
-from thane.interfaces.http.request import client_ip
 from thane.interfaces.local import InProcess
 from thane.kernel.settings import load
 from thane.kernel.settings_effect import WITHOUT_EFFECT, idle
@@ -112,11 +112,11 @@ class TestWired:
             assert (await page(home, "/metrics"))[0] == 404
 
     def test_the_word_of_trusted_proxies_is_taken(self) -> None:
-        proxies = networks(given(http__trusted_proxies="10.0.0.0/8, ::1"))
+        trusted = proxies(given(http__trusted_proxies="10.0.0.0/8, ::1"))
         forwarded = {b"x-forwarded-for": b"203.0.113.9"}
-        assert client_ip({"client": ("10.1.2.3", 1)}, forwarded, proxies) == "203.0.113.9"
-        assert client_ip({"client": ("192.0.2.1", 1)}, forwarded, proxies) == "192.0.2.1"
-        assert networks(Settings()) == ()
+        assert trusted.client_ip({"client": ("10.1.2.3", 1)}, forwarded) == "203.0.113.9"
+        assert trusted.client_ip({"client": ("192.0.2.1", 1)}, forwarded) == "192.0.2.1"
+        assert proxies(Settings()).networks == ()
 
     async def test_the_signer_signs_as_often_as_is_said(self, tmp_path: Path) -> None:
         async with Home(tmp_path / "data", ledger__sign_interval_ms=100) as home:
@@ -127,7 +127,7 @@ class TestWired:
     async def test_identities_are_looked_up_each_time_without_a_cache(self, tmp_path: Path) -> None:
         for number, (enabled, hits) in enumerate(((True, 2), (False, 0))):
             async with Home(tmp_path / f"data{number}", cache__enabled=enabled) as home:
-                key = (await home.system.call_as_owner("api_keys.create", CreateKey(name="k"))).value.key
+                key = (await home.system.owner.call("api_keys.create", CreateKey(name="k"))).value.key
                 for _ in range(3):
                     await home.system.accounts.identify(key)
                 rendered = metrics(home.system.telemetry).decode()

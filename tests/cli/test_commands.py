@@ -127,30 +127,6 @@ def test_the_operations_are_listed() -> None:
     assert "sandboxes.execute" in thane("operations").text
 
 
-def test_the_doctor_says_what_works_here_and_makes_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "none"
-    done = thane("doctor", "--json", data=folder)
-    found = done.json
-    assert (done.code, found["ok"]) == (0, True)
-    assert [t["tier"] for t in found["isolation"] if t["available"]]
-    assert found["free_bytes"] > 0
-    assert not folder.exists()
-    strict = thane("doctor", data=folder, env={"THANE_ISOLATION_MINIMUM_TIER": "T3"})
-    t3 = next(t for t in found["isolation"] if t["tier"] == "T3")
-    assert strict.code == (0 if t3["available"] else 1)
-    if not t3["available"]:
-        assert "isolation.minimum_tier" in strict.notes
-
-
-def test_the_doctor_looks_beside_a_server(used: Path) -> None:
-    server = Served(used)
-    try:
-        assert thane("doctor", data=used).code == 0
-        assert server.call("GET", "/health").status == 200
-    finally:
-        server.stop()
-
-
 @pytest.mark.parametrize(
     "command", [(), *((name,) for name in COMMANDS), ("keys", "create"), ("config", "check")]
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,9 +34,29 @@ def walk(
 
 
 COMMANDS = dict(walk(cli))
-# What each is called with; `{key}` is a key's id. A new command wants a line here, or a test of its own.
+# What each is called with; `{key}` is the id of a key, and so on. A new command wants a line, or a test.
 ARGUMENTS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("demo",): (),
     ("run",): ("-c", "print(1)"),
+    ("sandboxes", "create"): ("--name", "walked"),
+    ("sandboxes", "execute"): ("{sandbox}", "open('f', 'w').write('x')"),
+    ("sandboxes", "get"): ("{sandbox}",),
+    ("sandboxes", "list"): (),
+    ("sandboxes", "dashboard"): (),
+    ("sandboxes", "resource-summary"): ("{sandbox}",),
+    ("sandboxes", "list-files"): ("{sandbox}",),
+    ("contexts", "create"): ("{sandbox}", "--name", "walked"),
+    ("contexts", "list"): ("{sandbox}",),
+    ("contexts", "restart"): ("{sandbox}", "walked"),
+    ("contexts", "remove"): ("{sandbox}", "walked"),
+    ("executions", "list"): ("--sandbox-id", "{sandbox}"),
+    ("executions", "get"): ("{execution}",),
+    ("executions", "output"): ("{execution}",),
+    ("executions", "read-file"): ("{execution}", "f"),
+    ("resource-metrics", "list"): ("{execution}",),
+    ("resource-metrics", "record"): ("{execution}", '{"loss": 0.5}'),
+    ("resource-alerts", "list"): ("{sandbox}",),
+    ("sandboxes", "terminate"): ("{sandbox}",),
     ("keys", "create"): ("walked",),
     ("keys", "list"): (),
     ("keys", "revoke"): ("{key}",),
@@ -61,13 +84,15 @@ from click.testing import CliRunner
 from thane.bootstrap.launcher import ProgramLauncher
 from thane.interfaces.cli.main import cli
 
-key = ""
+ids = {}
+MADE = {"keys create": "{key}", "sandboxes create": "{sandbox}", "sandboxes execute": "{execution}"}
 for words in json.loads(sys.argv[1]):
-    given = [word.replace("{key}", key) for word in words]
+    given = [ids.get(word, word) for word in words]
     done = CliRunner().invoke(cli, given, obj=ProgramLauncher(), prog_name="thane")
     assert done.exit_code == 0, (words, done.output, done.exception)
     document = json.loads(done.stdout)
-    key = document["id"] if words[:2] == ["keys", "create"] else key
+    if " ".join(words[:2]) in MADE:
+        ids[MADE[" ".join(words[:2])]] = document["id"]
     print(words[0])
 """
 
@@ -82,7 +107,7 @@ def test_every_command_prints_one_json_document(data: Path) -> None:
         env=environment(),
         capture_output=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=10 * PATIENCE,
     )
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().split() == [path[0] for path in ARGUMENTS]
@@ -131,6 +156,75 @@ def test_bash_completes_commands_and_options() -> None:
     assert completed("thane", "keys", "re") == {"revoke"}
     assert {"--json", "--data"} <= completed("thane", "timeline", "--")
     assert completed("thane", "completion", "f") == {"fish"}
+
+
+def test_bash_completes_values() -> None:
+    assert completed("thane", "run", "--language", "p") == {"python"}
+
+
+def typed(keys: str, wanted: str, folder: Path) -> str:
+    """What an interactive bash shows after these keys, until it shows what is wanted."""
+    ours, theirs = pty.openpty()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shell = subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"],
+        env=environment(PATH=path, TERM="dumb", PS1="$ ", HISTFILE="/dev/null"),
+        cwd=folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = b""
+
+    def sees(text: str) -> bool:
+        nonlocal shown
+        with contextlib.suppress(BlockingIOError):
+            shown += os.read(ours, 1 << 16)
+        return text.encode() in shown
+
+    try:
+        os.write(ours, b'eval "$(thane completion bash)"; echo set-"up"\n')
+        eventually(lambda: sees("set-up"), "a shell that completes")
+        shown = b""
+        os.write(ours, keys.encode())
+        eventually(lambda: sees(wanted), f"{wanted!r} after {keys!r}")
+        return shown.decode()
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(ours)
+
+
+def test_a_person_who_presses_tab_gets_the_command_and_the_file(tmp_path: Path) -> None:
+    (tmp_path / "report.py").write_text("")
+    assert "thane keys " in typed("thane ke\t", "keys ", tmp_path)
+    assert "thane run report.py" in typed("thane run rep\t", "report.py", tmp_path)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_another_shell_can_read_its_script(shell: str, tmp_path: Path) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"needs {shell}: run `apt install {shell}`")
+    script = tmp_path / "script"
+    script.write_text(thane("completion", shell).text)
+    done = subprocess.run([program, "-n", str(script)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_told_what_bash_is(shell: str) -> None:
+    """What the script asks the program for, and what it is answered, without the shell itself."""
+    asked = {
+        "zsh": {"COMP_WORDS": "thane ke", "COMP_CWORD": "1"},
+        "fish": {"COMP_WORDS": "thane ke", "COMP_CWORD": "ke"},
+    }
+    answer = thane(env={"_THANE_COMPLETE": f"{shell}_complete", **asked[shell]})
+    assert "keys" in answer.text
+    assert "timeline" not in answer.text
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -52,11 +52,30 @@ def test_a_signal_cancels_the_program_as_ctrl_c_does(data: Path, name: signal.Si
 
 
 def test_a_program_that_isolation_refuses_says_why(data: Path) -> None:
-    done = thane("run", "-c", "print(1)", data=data, env={"THANE_ISOLATION_MINIMUM_TIER": "T3"})
-    assert done.code == 1
-    assert done.summary[2] == "failed"
-    assert "isolation_unavailable: the job asks for tier T3" in done.notes
-    assert "thane doctor" in done.notes
+    """Also where the server's minimum or the sandbox's demand can be met: there it runs on that tier."""
+    tiers = {tier["tier"]: tier for tier in thane("doctor", "--json", data=data).json["isolation"]}
+    for done in (
+        thane("run", "-c", "print(1)", data=data, env={"THANE_ISOLATION_MINIMUM_TIER": "T3"}),
+        thane("run", "--min-tier", "T3", "-c", "print(1)", data=data),
+    ):
+        if tiers["T3"]["available"]:
+            assert (done.code, done.text, done.summary[2]) == (0, "1\n", "completed"), done.notes
+            assert "T3" in done.summary
+        else:
+            assert done.code == 1
+            assert done.summary[2] == "failed"
+            assert "isolation_unavailable: the job asks for tier T3" in done.notes
+            assert tiers["T3"]["missing"] in done.notes
+            assert tiers["T3"]["remedy"] in done.notes
+            assert "thane doctor" in done.notes
+
+
+def test_a_program_for_which_no_isolation_can_be_started_says_why(tmp_path: Path) -> None:
+    nowhere = {"THANE_ISOLATION_SOCKET": "/proc/none/isolation.sock"}
+    done = thane("run", "-c", "print(1)", data=tmp_path / "data", env=nowhere)
+    assert (done.code, done.summary[2]) == (1, "failed"), done.notes
+    assert "isolation_unavailable: the isolation program cannot be started or reached" in done.notes
+    assert thane("verify", data=tmp_path / "data").code == 0
 
 
 def test_a_reader_that_goes_away_cancels_the_program(data: Path) -> None:

@@ -80,4 +80,4 @@ def test_a_run_on_a_folder_that_exists_is_quick(used: Path, capsys: pytest.Captu
     with capsys.disabled():
         print(f"\nthane run -c 'print(1)', whole process: {' '.join(f'{t:.2f}' for t in sorted(took))} s")
     # Printed for people; the bound is so wide that only a mistake meets it, not a busy machine.
-    assert min(took) < 5
+    assert min(took) < 60

@@ -31,6 +31,19 @@ def test_a_page_does_what_it_says(
     assert Page(page, tmp_path, os.environ, session).run() >= 4
 
 
+def test_no_page_has_an_example_that_nobody_runs() -> None:
+    # docs/live.md has a test of its own (tests/live/test_docs.py); the reference shows usage and JSON.
+    run = {*PAGES, DOCS / "live.md"}
+    silent = [
+        page.relative_to(DOCS).as_posix()
+        for page in sorted(DOCS.rglob("*.md"))
+        if page not in run and page.parts[len(DOCS.parts)] not in ("reference", "adr")
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if block.language in ("sh", "bash", "python", "console", "shell")
+    ]
+    assert silent == []
+
+
 def test_what_a_page_expects_is_compared() -> None:
     assert agrees("a … c\n", "a  b\nc")
     assert agrees("…x…", "1x")

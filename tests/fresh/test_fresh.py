@@ -45,6 +45,8 @@ def test_where_namespaces_are_denied_no_way_to_one_is_open_and_programs_still_wo
 
 
 def test_without_the_filter_the_kernel_answers_otherwise() -> None:
+    if "Seccomp:\t0" not in Path("/proc/self/status").read_text():
+        pytest.skip("a filter of somebody else's answers here")
     program = (
         "import ctypes; libc = ctypes.CDLL(None, use_errno=True); "
         "libc.syscall(435, 0, 0); print(ctypes.get_errno())"

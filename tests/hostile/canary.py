@@ -63,6 +63,13 @@ def _unix(name: str) -> socket.socket:
     return made
 
 
+def _datagrams(name: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.bind(name)
+    made.setblocking(False)
+    return made
+
+
 class Canary:
     """Made by whoever plays the host; `touched` says what is not as it was."""
 
@@ -86,6 +93,11 @@ class Canary:
         self._sockets["udp_port"].setblocking(False)
         self._unix = {"abstract": _unix("\0" + self.mark), "path": _unix(str(self.folder / "socket"))}
         (self.folder / "socket").chmod(0o777)
+        self._datagrams = [
+            _datagrams("\0datagrams-" + self.mark),
+            _datagrams(str(self.folder / "datagrams")),
+        ]
+        (self.folder / "datagrams").chmod(0o777)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._free_port = int(free.getsockname()[1])
         self._key = secrets.randbits(30) + 1
@@ -107,6 +119,7 @@ class Canary:
             **{name: made.getsockname()[1] for name, made in self._sockets.items()},
             "abstract": self.mark,
             "socket": str(self.folder / "socket"),
+            "datagrams": str(self.folder / "datagrams"),
             "free_port": self._free_port,
             "shm_key": self._key,
             "shared": str(self._shared),
@@ -199,6 +212,9 @@ class Canary:
             except BlockingIOError:
                 continue
             found.append(f"somebody reached the host's socket {name} ({reached})")
+        for datagrams in self._datagrams:
+            with contextlib.suppress(BlockingIOError):
+                found.append(f"a datagram came to a Unix socket of the host: {datagrams.recv(64)!r}")
         if _libc.msgrcv(self._queue, ctypes.create_string_buffer(64), 8, 0, _NO_WAIT) >= 0:
             found.append("a message came into the host's queue")
         found += self.left_files()
@@ -225,7 +241,7 @@ class Canary:
         return found
 
     def close(self) -> None:
-        for listener in (*self._sockets.values(), *self._unix.values()):
+        for listener in (*self._sockets.values(), *self._unix.values(), *self._datagrams):
             listener.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGCONT)

@@ -80,6 +80,7 @@ class Batches:
                 self._folder / f"{tier}.sock",
                 self._wanted.get(tier, []),
                 alone=tier == Tier.T1 and os.getuid() != 0,
+                stateful=tier in (Tier.T2, Tier.T2_MINUS),
             )
         finally:
             await client.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import shutil
 import socket
 import struct
@@ -16,6 +17,7 @@ from pathlib import Path
 from tests.hostile.canary import Canary, Visitor
 from tests.hostile.rows import LIMITS, Program
 from thane.adapters.isolation import IsolationClient
+from thane.kernel.errors import Invalid
 from thane.kernel.ports.isolation import (
     InputFile,
     Job,
@@ -29,17 +31,17 @@ from thane.kernel.ports.isolation import (
 )
 
 AT_ONCE = 8
-SLOTS = AT_ONCE + 1  # one more for the neighbour
+SLOTS = AT_ONCE + 2  # two more for the neighbours
 _SYSTEM_FOLDER = "/usr/lib"
 _BOUND = 120.0
-_NEIGHBOUR_PORT = 45_450
+_NEIGHBOUR_PORTS = (45_450, 45_451)  # of a jail's program, and of a context in a stateful sandbox
 _ids = itertools.count(1)
 
 # A good jail beside the hostile ones: it holds a secret and looks whether anybody has come to it.
-_NEIGHBOUR = f"""
+_NEIGHBOUR = """
 import os, signal, socket, time
 def listening():
-    for make in (lambda: socket.create_server(("127.0.0.1", {_NEIGHBOUR_PORT})), abstract):
+    for make in (lambda: socket.create_server(("127.0.0.1", int(os.environ["PORT"]))), abstract):
         try: made = make()
         except OSError: continue  # tier T1 has no sockets
         made.setblocking(False)
@@ -71,6 +73,7 @@ class Result:
     touched: list[str] = field(default_factory=list)
     secret_out: list[str] = field(default_factory=list)  # collected files that hold the host's secret
     modes: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
     collected: tuple[ProducedFile, ...] = ()
     sequel: bytes | None = None
     error: str = ""
@@ -83,15 +86,20 @@ class Result:
 def make_job(program: Program, values: dict[str, object], mark: str, source: str | None = None) -> Job:
     limits = {name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__} | dict(program.limits)
     told = {f"H_{name}": str(value) for name, value in values.items()} if program.language == "shell" else {}
+    number = next(_ids)
+    files = dict(program.files)
+    if program.package:
+        files["evil/__init__.py"] = program.text(values, program.package).encode()
     return Job(
-        id=f"hostile-{os.getpid()}-{next(_ids)}",
-        sandbox_id="sbx-hostile",
+        id=f"hostile-{os.getpid()}-{number}",
+        sandbox_id=f"sbx-hostile-{number}",
+        context="main" if program.stateful else None,
         code=program.text(values, source).encode(),
         language=program.language,
         limits=Limits(**limits),
         env={"THANE_HOSTILE": mark, **told, **program.env, **({"SEQUEL": "sequel"} if source else {})},
         stdin=program.stdin,
-        files=tuple(InputFile(name=name, content=content) for name, content in program.files.items()),
+        files=tuple(InputFile(name=name, content=content) for name, content in files.items()),
         collect=program.collects and source is None,
     )
 
@@ -122,8 +130,14 @@ def program_pid(path: Path) -> int:
 async def _collect(client: IsolationClient, job: Job, canary: Canary, result: Result) -> None:
     into = Path(tempfile.mkdtemp(prefix="hostile-collected-"))
     try:
-        result.collected = await client.collect(job.id, into)
+        try:
+            result.collected = await client.collect(job.id, into)
+        except Invalid as error:
+            # In a living sandbox a file may be another by now; then it is refused, and so is the rest.
+            if job.context is None or "cannot be taken out" not in str(error):
+                raise
         for path in into.rglob("*"):
+            result.sizes[str(path.relative_to(into))] = path.lstat().st_size
             result.modes[str(path.relative_to(into))] = path.lstat().st_mode
             if path.is_symlink() or canary.secret.encode() in (path.read_bytes() if path.is_file() else b""):
                 result.secret_out.append(str(path.relative_to(into)))
@@ -151,10 +165,14 @@ async def run_program(
     try:
         async with asyncio.timeout(_BOUND):
             await run_job(client, job, result)
+            if program.stateful and program.collects:
+                await _collect(client, job, canary, result)
+            if program.stateful:
+                await client.close_sandbox(job.sandbox_id)
             left = await _gone(canary)
             if left:
                 result.touched.append(f"processes are left: {left}")
-            if program.collects:
+            if program.collects and not program.stateful:
                 await _collect(client, job, canary, result)
             if program.sequel:
                 after = Result()
@@ -171,19 +189,51 @@ async def run_program(
 
 
 @dataclass
+class _Neighbour:
+    job: Job
+    living: asyncio.Task[None]
+
+
+@dataclass
 class Batch:
     """All that was asked for, on one tier."""
 
     results: dict[str, Result] = field(default_factory=dict)
-    neighbour: Result = field(default_factory=Result)
+    neighbours: list[Result] = field(default_factory=list)  # a jail, and where there are such a sandbox
     survived: bool = False  # the isolation program is the one it was
     seconds: float = 0.0
 
 
+async def _move_in(client: IsolationClient, batch: Batch, values: list[str], *, stateful: bool) -> _Neighbour:
+    """A neighbour that lives and has said so."""
+    mark, secrets = values
+    port = _NEIGHBOUR_PORTS[stateful]
+    limits = Limits(
+        memory_bytes=LIMITS.memory_bytes, cpu_millicores=500, disk_bytes=1 << 20, timeout_ms=900_000
+    )
+    job = Job(
+        id=f"neighbour-{os.getpid()}-{next(_ids)}",
+        sandbox_id="sbx-neighbour",
+        code=_NEIGHBOUR.encode(),
+        language="python",
+        limits=limits,
+        context="main" if stateful else None,
+        env={"SECRETS": secrets, "MARK": f"{mark}-{port}", "PORT": str(port)},
+        collect=False,
+    )
+    result = Result()
+    batch.neighbours.append(result)
+    living = asyncio.create_task(run_job(client, job, result))
+    async with asyncio.timeout(_BOUND):
+        while not result.stdout and not living.done():
+            await asyncio.sleep(0.01)
+    return _Neighbour(job, living)
+
+
 async def run_batch(
-    client: IsolationClient, socket_path: Path, programs: list[Program], *, alone: bool
+    client: IsolationClient, socket_path: Path, programs: list[Program], *, alone: bool, stateful: bool
 ) -> Batch:
-    """Eight at a time, each with canaries of its own, beside a neighbour that must not notice.
+    """Eight at a time, each with canaries of its own, beside neighbours that must not notice.
 
     With `alone`, those that make as many processes as they can are run before the others, one by one.
     """
@@ -196,24 +246,13 @@ async def run_batch(
     extra: dict[str, object] = {
         "isolation_socket": str(socket_path),
         "isolation_pid": pid,
-        "neighbour": canaries[0].mark,
-        "neighbour_port": _NEIGHBOUR_PORT,
+        "neighbours": [(f"neighbour-{canaries[0].mark}-{port}", port) for port in _NEIGHBOUR_PORTS],
     }
-    neighbour = Job(
-        id=f"neighbour-{os.getpid()}-{next(_ids)}",
-        sandbox_id="sbx-neighbour",
-        code=_NEIGHBOUR.encode(),
-        language="python",
-        limits=Limits(
-            memory_bytes=LIMITS.memory_bytes, cpu_millicores=500, disk_bytes=1 << 20, timeout_ms=900_000
-        ),
-        env={"SECRETS": secrets, "MARK": canaries[0].mark},
-        collect=False,
-    )
-    living = asyncio.create_task(run_job(client, neighbour, batch.neighbour))
-    async with asyncio.timeout(_BOUND):
-        while not batch.neighbour.stdout and not living.done():
-            await asyncio.sleep(0.01)
+    values = [canaries[0].mark, secrets]
+    neighbours = [
+        await _move_in(client, batch, values, stateful=kind)
+        for kind in ((False, True) if stateful else (False,))
+    ]
     # The slowest first, so that none of them is alone at the end.
     waiting = sorted(programs, key=lambda program: program.limits.get("timeout_ms", 0) == 0)
 
@@ -231,12 +270,15 @@ async def run_batch(
             await work(0)
             waiting = [program for program in together if not program.crowds]
         await asyncio.gather(*(work(index) for index in range(len(canaries))))
-        if not living.done():
-            await client.cancel(neighbour.id)
-        await living
+        for neighbour in neighbours:
+            if not neighbour.living.done():
+                await client.cancel(neighbour.job.id)
+            await neighbour.living
+        await client.close_sandbox("sbx-neighbour")
         batch.survived = program_pid(socket_path) == pid
     finally:
-        living.cancel()
+        for neighbour in neighbours:
+            neighbour.living.cancel()
         for canary in canaries:
             canary.close()
     batch.seconds = time.monotonic() - began
@@ -245,11 +287,14 @@ async def run_batch(
 
 def complaints(program: Program, tier: Tier, result: Result, *, as_root: bool) -> list[str]:
     """Everything about one run that is not as the table says; empty if all is."""
+    expect = program.expected(tier, as_root=as_root)
+    if expect.job_refused:
+        refused = re.search(expect.job_refused, result.error) and result.verdict is None
+        return [] if refused else [f"the job was not refused for {expect.job_refused!r}: {result}"]
     if result.error:
         return [result.error]
     if result.verdict is None:
         return ["there is no verdict"]
-    expect = program.expected(tier, as_root=as_root)
     found = expect.complaints(result.verdict, result.stdout)
     if result.verdict.tier != tier:
         found.append(f"it ran on {result.verdict.tier}")
@@ -261,6 +306,8 @@ def complaints(program: Program, tier: Tier, result: Result, *, as_root: bool) -
         if not any(name in refused and reason in why for refused, why in result.verdict.refused_files):
             found.append(f"{name!r} was not refused for {reason!r}: {result.verdict.refused_files[:5]}")
     found += [f"{name} came out with mode {mode:o}" for name, mode in result.modes.items() if mode & 0o7000]
+    disk = program.limits.get("disk_bytes", LIMITS.disk_bytes)
+    found += [f"{name} came out with {size} bytes" for name, size in result.sizes.items() if size > disk]
     if (
         program.sequel
         and result.sequel is not None
@@ -273,8 +320,7 @@ def complaints(program: Program, tier: Tier, result: Result, *, as_root: bool) -
     return found
 
 
-def neighbour_is_well(batch: Batch) -> bool:
-    verdict = batch.neighbour.verdict
-    return (
-        verdict is not None and verdict.outcome == Outcome.CANCELLED and batch.neighbour.stdout == b"there\n"
-    )
+def is_well(neighbour: Result) -> bool:
+    """Whether it lived until it was told to end."""
+    verdict = neighbour.verdict
+    return verdict is not None and verdict.outcome == Outcome.CANCELLED and neighbour.stdout == b"there\n"

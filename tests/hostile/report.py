@@ -1,6 +1,7 @@
 """Writes the part of docs/isolation.md that says what each tier stops, from the table.
 
-    python -m tests.hostile.report docs/isolation.md [--results FILE]
+    just hostile                                                      # run all, write all
+    python -m tests.hostile.report docs/isolation.md [--results FILE]  # write only
 
 What stands between the markers `hostile` follows from the table and the known defects alone, and a
 test holds it to them. With `--results`, the figures of a run (which the tests write where
@@ -37,7 +38,7 @@ def _share(programs: list[Program], tier: Tier) -> str:
 
 def _families() -> list[str]:
     lines = [
-        "| programs that attack | number | T2 | T2- | T1 | T3 (asked, not run) |",
+        "| programs that attack | number | T2 | T2- | T1 | T3 |",
         "|---|---|" + "---|" * len(TIERS),
     ]
     for family in FAMILIES:
@@ -55,6 +56,20 @@ def _by_design() -> list[str]:
         if tiers:
             why = program.expect[tiers[0]].escapes
             lines.append(f"- {', '.join(tiers)}: a program can {program.aim}: {why} (`{program.name}`)")
+    return lines
+
+
+def _not_had() -> list[str]:
+    """Programs that a tier does not run at all, as it has not what they attack."""
+    lines: list[str] = []
+    for family in FAMILIES:
+        tiers = [
+            tier for tier in TIERS if any(program.expect[tier].job_refused for program in of_family(family))
+        ]
+        if tiers:
+            lines.append(
+                f"- {', '.join(tiers)}: has no {family}; such a job is refused, and that counts as stopped"
+            )
     return lines
 
 
@@ -91,14 +106,19 @@ def section() -> str:
         f"`tests/hostile/` holds {len(TABLE)} programs, each with the verdict that it must have on each"
         f" tier, and canaries on the host that it must not touch. {shown} of them are run without a jail"
         f" too, in a stand-in host, where they do their evil; for {told} the table says why not. Generated"
-        " from the table by `python -m tests.hostile.report docs/isolation.md`. T3's column is what is"
-        " asked of it: it has not been run.",
+        " from the table by `just hostile`, which first runs all of it as root, as an ordinary user and where"
+        " the kernel refuses namespaces. The table of runs below says on which tiers that was; a tier that"
+        " is not in it has been asked, not run.",
         "",
         *_families(),
         "",
         "What a tier does not stop, by design:",
         "",
         *_by_design(),
+        "",
+        "What a tier does not have:",
+        "",
+        *_not_had(),
         "",
     ]
     if DEFECTS:

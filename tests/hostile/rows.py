@@ -26,7 +26,7 @@ STOPPED = 3  # exit code of a program that could not do what it wanted
 _CALLS = {
     "acct": (163, 89), "add_key": (248, 217), "adjtimex": (159, 171), "bpf": (321, 280),
     "capset": (126, 91), "clock_settime": (227, 112), "clone": (56, 220), "clone3": (435, 435),
-    "fanotify_init": (300, 262), "finit_module": (313, 273), "fsopen": (430, 430),
+    "fanotify_init": (300, 262), "fchmodat2": (452, 452), "finit_module": (313, 273), "fsopen": (430, 430),
     "get_robust_list": (274, 100), "init_module": (175, 105), "inotify_add_watch": (254, 27),
     "inotify_init1": (294, 26), "io_uring_setup": (425, 425), "ioprio_set": (251, 30),
     "kcmp": (312, 272), "kexec_load": (246, 104), "keyctl": (250, 219), "memfd_secret": (447, 447),
@@ -87,6 +87,7 @@ class Expect:
     files: tuple[str, ...] | None = None  # names that come out; None: not collected
     refused: tuple[tuple[str, str], ...] = ()  # name and a part of the reason
     check: Callable[[Verdict], bool] | None = None  # of figures in the verdict
+    job_refused: str = ""  # a pattern: the tier does not run such a job at all, and says why
     escapes: str = ""  # what the tier cannot stop, by design; then the program does reach its end
 
     def complaints(self, verdict: Verdict, stdout: bytes) -> list[str]:
@@ -154,6 +155,8 @@ class Program:
     sequel: str = ""  # run in the next jail; must print NOTHING or DENIED
     as_user: Expectations = field(default_factory=dict)  # where an ordinary user's jail differs
     raw: bool = False  # the source is all of it: no prelude
+    stateful: bool = False  # runs in a context of a stateful sandbox of its own, which is then closed
+    package: str = ""  # what `import evil` runs, with the prelude before it; the source imports it
 
     @property
     def crowds(self) -> bool:
@@ -168,6 +171,8 @@ class Program:
     def text(self, values: Mapping[str, object], source: str | None = None) -> str:
         """What is run: the same with and without a jail, but for the host it is told of."""
         body = self.source if source is None else source
+        if self.stateful:  # a context shows errors itself, and asks no hook
+            body = f"try: exec({body!r}, globals())\nexcept OSError as error: _hook(OSError, error, None)"
         return body if self.raw or self.language == "shell" else f"H = {dict(values)!r}\n{PRELUDE}\n{body}"
 
 
@@ -180,6 +185,12 @@ def everywhere(expect: Expect, **other: Expect) -> Expectations:
     for name, value in other.items():
         found[{"t2_minus": Tier.T2_MINUS, "t1": Tier.T1, "t3": Tier.T3, "t2": Tier.T2}[name]] = value
     return found
+
+
+def in_sandboxes(expect: Expect) -> Expectations:
+    """Of a stateful program: the tiers without stateful sandboxes refuse the job."""
+    none = Expect(Outcome.FAILED, job_refused="no stateful sandboxes")
+    return everywhere(expect, t1=none, t3=none)
 
 
 def stopped(word: str) -> Expect:

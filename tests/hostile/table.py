@@ -14,7 +14,9 @@ from tests.hostile.families.kernel import CALLS, LEAKS, MOUNTS, NAMESPACES, RIGH
 from tests.hostile.families.network import NETWORK
 from tests.hostile.families.others import ISOLATION, NEIGHBOURS, PROCESSES_OF_OTHERS
 from tests.hostile.families.outputs import OUTPUTS
+from tests.hostile.families.packages import PACKAGES
 from tests.hostile.families.processes import PROCESSES
+from tests.hostile.families.stateful import STATEFUL
 from tests.hostile.families.trusted import TRUSTED
 from tests.hostile.rows import TIERS, Program, Shown
 from thane.kernel.ports.isolation import Tier
@@ -27,6 +29,7 @@ TABLE: tuple[Program, ...] = (
     *FILES,
     *PROCESSES_OF_OTHERS,
     *NEIGHBOURS,
+    *STATEFUL,
     *ISOLATION,
     *NETWORK,
     *NAMESPACES,
@@ -36,6 +39,7 @@ TABLE: tuple[Program, ...] = (
     *LEAKS,
     *OUTPUTS,
     *TRUSTED,
+    *PACKAGES,
 )
 BY_NAME = {program.name: program for program in TABLE}
 FAMILIES = tuple(dict.fromkeys(program.family for program in TABLE))

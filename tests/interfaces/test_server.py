@@ -16,7 +16,7 @@ import uvloop
 from tests.kernel.operations.house import House
 from tests.kernel.operations.notes import Deed
 from thane.interfaces import sockets
-from thane.interfaces.http import server as servers
+from thane.interfaces.http import connection as connections
 from thane.interfaces.http.app import HttpApp
 from thane.interfaces.http.server import HttpServer
 from thane.interfaces.local import Caller, InProcess, UnixSocket
@@ -103,7 +103,7 @@ async def test_the_socket_is_its_owners(
     await server.start_unix(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sockets.is_listening(path)
-    monkeypatch.setattr(servers, "peer_uid", lambda descriptor: os.geteuid() + 1)
+    monkeypatch.setattr(connections, "peer_uid", lambda descriptor: os.geteuid() + 1)
     with pytest.raises(ConnectionFailed):
         await UnixSocket(path).call("GET", "/health")
     await server.stop()
@@ -134,7 +134,7 @@ async def test_a_head_without_end_is_cut_off(app: HttpApp) -> None:
     for i in range(100):
         writer.write(b"x-%d: %s\r\n" % (i, b"y" * 1000))
     writer.write(b"\r\n")
-    assert (await reader.readline()).split()[1] == b"400"
+    assert (await reader.readline()).split()[1] == b"431"
     writer.close()
     await server.stop()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.isolation.jailing import TIERS, is_alive, program_pid, remains_of, wait_until
+from tests.isolation.jailing import EVERY_TIER, TIERS, is_alive, program_pid, remains_of, wait_until
 from tests.support.needs import require
 from thane.adapters.isolation import IsolationClient
 from thane.kernel.ports.isolation import Tier
@@ -112,7 +112,7 @@ def programs() -> Iterator[Programs]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=TIERS, ids=str)
+@pytest.fixture(params=EVERY_TIER, ids=str)
 def tier(request: pytest.FixtureRequest, programs: Programs) -> Tier:
     """Each tier that this machine has; the others are skipped with the reason."""
     wanted: Tier = request.param

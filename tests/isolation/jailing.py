@@ -16,9 +16,12 @@ from thane.adapters.isolation import IsolationClient
 from thane.kernel.ports.isolation import InputFile, Job, Limits, OutputChunk, Sample, Tier, Verdict
 
 MB = 1 << 20
-LIMITS = Limits(memory_bytes=256 * MB, cpu_millicores=1000, disk_bytes=32 * MB, timeout_ms=10_000)
-TIERS = (Tier.T2, Tier.T2_MINUS, Tier.T1)
-BOUND = 20.0  # seconds that any condition may take before a test says it does not come
+# How many times slower than usual this machine is: emulated ones (`just vm`) are.
+SLOWNESS = int(os.environ.get("THANE_TEST_SLOWNESS", "1"))
+LIMITS = Limits(memory_bytes=256 * MB, cpu_millicores=1000, disk_bytes=32 * MB, timeout_ms=10_000 * SLOWNESS)
+TIERS = (Tier.T2, Tier.T2_MINUS, Tier.T1)  # what jobs get that demand nothing, strongest first
+EVERY_TIER = (Tier.T3, *TIERS)
+BOUND = 20.0 * SLOWNESS  # seconds that any condition may take before a test says it does not come
 
 _ids = itertools.count(1)
 
@@ -119,6 +122,52 @@ def remains_of(pid: int) -> list[str]:
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
         found += [f"{folder}/{entry}" for entry in names if entry.startswith(name)]
     return found
+
+
+def family(root: int) -> list[int]:
+    """`root` and all its descendants, zombies too."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue  # ended between two looks
+            children.setdefault(parent, []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+class JobProcesses:
+    """The processes of jobs on the host: `marker` is in their command lines, but for a guest's.
+
+    Those are runsc's, whose command lines say nothing, so they are found below the isolation
+    program and remembered.
+    """
+
+    def __init__(self, marker: str, tier: Tier, program: Path) -> None:
+        self._marker = marker
+        self._program = program if tier == Tier.T3 else None
+        self._seen: set[int] = set()
+
+    def alive(self) -> list[int]:
+        if self._program is None:
+            return processes_with(self._marker)
+        try:
+            below = family(program_pid(self._program))
+        except OSError:
+            below = []  # it is gone
+        self._seen |= {pid for pid in below if _name(pid) in ("thane-keeper", "runsc", "exe")}
+        return [pid for pid in self._seen if is_alive(pid)]
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""  # ended between two looks
 
 
 def processes_with(marker: str) -> list[int]:

@@ -68,7 +68,8 @@ def _python_for(uid: int, home: str) -> str:
     raise AssertionError("require does not return here")
 
 
-def _tests(command: list[str], home: str, uid: int | None, *more: str) -> None:
+def _passed(command: list[str], home: str, uid: int | None, *more: str) -> int:
+    """How many tests have passed; -1, with their output, if any has not."""
     arguments = [
         "-m",
         "pytest",
@@ -81,23 +82,22 @@ def _tests(command: list[str], home: str, uid: int | None, *more: str) -> None:
         f"{home}/pytest",
     ]
     done = _run([*command, *arguments, *more, str(Path(__file__).parent)], home, uid)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    print(f"{done.stdout}\n{done.stderr}")
     passed = re.search(r"(\d+) passed", done.stdout)
-    assert passed, done.stdout
-    assert int(passed[1]) >= 20, done.stdout
+    return int(passed[1]) if passed and done.returncode == 0 else -1
 
 
 @pytest.mark.needs_root
 def test_as_an_ordinary_user(home: str) -> None:
-    _tests([_python_for(_UID, home)], home, _UID)
+    assert _passed([_python_for(_UID, home)], home, _UID) >= 20
 
 
 @pytest.mark.needs_root
 def test_as_an_ordinary_user_without_namespaces(home: str) -> None:
     python = _python_for(_UID, home)
-    _tests([python, _DENY, python], home, _UID, *_WITHOUT_ATTACKS)
+    assert _passed([python, _DENY, python], home, _UID, *_WITHOUT_ATTACKS) >= 20
 
 
 @pytest.mark.needs_root
 def test_as_root_without_namespaces(home: str) -> None:
-    _tests([sys.executable, _DENY, sys.executable], home, None, *_WITHOUT_ATTACKS)
+    assert _passed([sys.executable, _DENY, sys.executable], home, None, *_WITHOUT_ATTACKS) >= 20

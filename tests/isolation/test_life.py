@@ -16,6 +16,8 @@ import pytest
 
 from tests.isolation.conftest import Programs
 from tests.isolation.jailing import (
+    BOUND,
+    JobProcesses,
     Run,
     is_alive,
     job,
@@ -74,16 +76,19 @@ async def until_output(client: IsolationClient, what: object, result: Run) -> as
 
 
 @pytest.mark.for_others
-async def test_a_running_job_is_cancelled_with_all_its_processes(client: IsolationClient) -> None:
+async def test_a_running_job_is_cancelled_with_all_its_processes(
+    programs: Programs, client: IsolationClient, tier: Tier
+) -> None:
     marker = new_id()
+    processes = JobProcesses(marker, tier, programs.socket(tier))
     what, result = job(endless(marker)), Run()
     task = await until_output(client, what, result)
-    wait_until(lambda: len(processes_with(marker)) >= 3, "its processes run")
+    wait_until(lambda: len(processes.alive()) >= 3, "its processes run")
     await client.cancel(what.id)
     await task
     assert result.verdict.outcome == Outcome.CANCELLED
     assert result.verdict.message == "cancelled"
-    assert processes_with(marker) == [], "they are gone before the verdict comes"
+    assert processes.alive() == [], "they are gone before the verdict comes"
     assert await client.recall(what.id) == result.verdict
 
 
@@ -94,8 +99,13 @@ async def test_closing_the_iterator_cancels(client: IsolationClient) -> None:
     async for event in iterator:
         if isinstance(event, OutputChunk):
             break
+    assert processes_with(marker) != [], "they run until it is closed"
     await iterator.aclose()  # type: ignore[attr-defined]
     wait_until(lambda: not processes_with(marker), "its processes are gone")
+    async with asyncio.timeout(20):
+        while (verdict := await client.recall(what.id)) is None:
+            await asyncio.sleep(0.005)
+    assert verdict.outcome == Outcome.CANCELLED
 
 
 async def test_a_queued_job_is_cancelled_before_it_starts(best: IsolationClient) -> None:
@@ -134,14 +144,19 @@ async def test_a_lost_connection_ends_its_jobs_and_the_next_one_recalls_them(
 ) -> None:
     """Another client speaks the protocol by itself and goes away without a word."""
     marker = new_id()
+    processes = JobProcesses(marker, tier, programs.socket(tier))
     what = job(endless(marker))
     header, body = frames.run_frame(what)
     with socket.socket(socket.AF_UNIX) as raw:
         raw.connect(str(programs.socket(tier)))
         raw.sendall(frames.encode({"t": "hello", "versions": [1], "server_name": "raw"}))
         raw.sendall(frames.encode({**header, "id": 1}, body))
-        wait_until(lambda: len(processes_with(marker)) >= 3, "its processes run")
-    wait_until(lambda: not processes_with(marker), "its processes are gone")
+        raw.settimeout(BOUND)
+        said = b""
+        while b"begun" not in said:
+            said += raw.recv(4096)
+        wait_until(lambda: len(processes.alive()) >= 3, "its processes run")
+    wait_until(lambda: not processes.alive(), "its processes are gone")
     verdict = None
     while verdict is None:
         verdict = await client.recall(what.id)
@@ -153,18 +168,19 @@ async def test_a_lost_connection_ends_its_jobs_and_the_next_one_recalls_them(
 @pytest.mark.for_others
 async def test_nothing_is_left_of_a_program_that_was_killed(folder: Path, tier: Tier) -> None:
     marker = new_id()
+    processes = JobProcesses(marker, tier, folder / "i.sock")
     client = a_client(folder, "--force-tier", str(tier))
     results = [Run(), Run()]
     tasks = [await until_output(client, job(endless(marker)), result) for result in results]
     pid = program_pid(folder / "i.sock")
-    wait_until(lambda: len(processes_with(marker)) >= 6, "the jails run")
+    wait_until(lambda: len(processes.alive()) >= 6, "the jails run")
     assert remains_of(pid)
     os.kill(pid, signal.SIGKILL)
     await asyncio.gather(*tasks)
     for result in results:
         assert result.verdict.outcome == Outcome.HOST_LOST
         assert result.stdout == b"begun\n"
-    wait_until(lambda: not processes_with(marker), "no process is left", 5)
+    wait_until(lambda: not processes.alive(), "no process is left", 5)
     wait_until(lambda: not remains_of(pid), "no folder and no control group is left", 5)
     assert (await run(client, "print(1)")).stdout == b"1\n", "the next job starts a new program"
     await client.close()

@@ -17,115 +17,16 @@ from typing import Any
 
 import pytest
 
-from thane.isolation import broom, cgroups, claims, seccomp, wire
+from thane.isolation import broom, cgroups, claims, wire
 from thane.isolation.accounting import Usage, parse_report
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.collection import Found
 from thane.isolation.queueing import Slots
 from thane.isolation.request import Limits, Refused, Request, check_name, parse
-from thane.isolation.seccomp import Rules
-from thane.isolation.syscalls import MACHINES, number
 from thane.isolation.verdict import Ended, judge
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-
-
-def execute(program: bytes, machine: str, call: int, *arguments: int) -> int:
-    """Run the filter's instructions as the kernel would; answers what it returns."""
-    padded = [*arguments, *[0] * (6 - len(arguments))]
-    data = struct.pack("<IIQ6Q", call, ARCHITECTURES[machine], 0, *padded)
-    instructions = list(struct.iter_unpack("<HBBI", program))
-    position, accumulator = 0, 0
-    while True:
-        code, if_true, if_false, operand = instructions[position]
-        position += 1
-        if code == 0x20:
-            accumulator = struct.unpack_from("<I", data, operand)[0]
-        elif code == 0x06:
-            return int(operand)
-        else:
-            tests = {0x15: accumulator == operand, 0x35: accumulator >= operand, 0x45: accumulator & operand}
-            position += if_true if tests[code] else if_false
-
-
-def denied(error: int) -> int:
-    return 0x00050000 | error
-
-
-@pytest.mark.parametrize("machine", MACHINES)
-class TestFilter:
-    def call(self, machine: str, name: str, *arguments: int, rules: Rules | None = None) -> int:
-        found = number(name, machine)
-        if found is None:
-            pytest.skip(f"{machine} has no {name}")
-        return execute(seccomp.build(rules or Rules(), machine), machine, found, *arguments)
-
-    def test_another_architecture_is_killed(self, machine: str) -> None:
-        other = next(name for name in MACHINES if name != machine)
-        assert execute(seccomp.build(Rules(), machine), other, 0) == KILL
-
-    def test_the_x32_calls_are_killed(self, machine: str) -> None:
-        expected = KILL if machine == "x86_64" else ALLOW
-        assert execute(seccomp.build(Rules(), machine), machine, 0x40000000 + 39) == expected
-
-    @pytest.mark.parametrize(
-        "name", ["ptrace", "mount", "bpf", "unshare", "setns", "keyctl", "io_uring_setup"]
-    )
-    def test_what_nobody_needs_is_denied(self, machine: str, name: str) -> None:
-        assert self.call(machine, name) == denied(errno.EPERM)
-
-    def test_an_ordinary_call_passes(self, machine: str) -> None:
-        write = {"x86_64": 1, "aarch64": 64}[machine]
-        assert execute(seccomp.build(Rules(), machine), machine, write, 1) == ALLOW
-
-    def test_clone3_is_not_there_and_clone_makes_no_namespace(self, machine: str) -> None:
-        assert self.call(machine, "clone3") == denied(errno.ENOSYS)
-        assert self.call(machine, "clone", 17) == ALLOW
-        for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
-            assert self.call(machine, "clone", flag | 17) == denied(errno.EPERM)
-
-    def test_terminals_cannot_be_typed_into(self, machine: str) -> None:
-        assert self.call(machine, "ioctl", 0, 0x5412) == denied(errno.EPERM)
-        assert self.call(machine, "ioctl", 0, 0x541C) == denied(errno.EPERM)
-        assert self.call(machine, "ioctl", 0, 0x5401) == ALLOW
-
-    @pytest.mark.parametrize("name", ["socket", "socketpair"])
-    def test_only_three_families_of_sockets(self, machine: str, name: str) -> None:
-        for family in range(64):
-            expected = ALLOW if family in (1, 2, 10) else denied(errno.EAFNOSUPPORT)
-            assert self.call(machine, name, family) == expected
-
-    def test_without_namespaces_there_are_no_sockets_and_only_own_limits(self, machine: str) -> None:
-        rules = Rules(cgroup=False, namespaces=False)
-        for family in (1, 2, 10, 16):
-            assert self.call(machine, "socket", family, rules=rules) == denied(errno.EPERM)
-        assert self.call(machine, "socketpair", 1, rules=rules) == ALLOW
-        assert self.call(machine, "socketpair", 2, rules=rules) == denied(errno.EAFNOSUPPORT)
-        assert self.call(machine, "prlimit64", 0, rules=rules) == ALLOW
-        assert self.call(machine, "prlimit64", 4711, rules=rules) == denied(errno.EPERM)
-
-    def test_without_a_cgroup_no_memory_escapes_the_watchdog(self, machine: str) -> None:
-        for name in ("memfd_create", "shmget", "sched_setaffinity"):
-            assert self.call(machine, name) == ALLOW
-            assert self.call(machine, name, rules=Rules(cgroup=False)) == denied(errno.EPERM)
-
-    def test_without_landlocks_signal_scope_no_signal_is_sent(self, machine: str) -> None:
-        assert self.call(machine, "kill", 1, 9) == ALLOW
-        assert self.call(machine, "kill", 1, 9, rules=Rules(signal_scope=False)) == denied(errno.EPERM)
-
-    def test_every_jump_stays_inside(self, machine: str) -> None:
-        """Each number that is named anywhere ends at a return, whatever its arguments are."""
-        program = seccomp.build(Rules(cgroup=False, namespaces=False, signal_scope=False), machine)
-        assert len(program) // 8 < 4096
-        for call in range(500):
-            for argument in (0, 1, 2, 10, 17, 0x10000000, 0x5412, 0xFFFFFFFF):
-                execute(program, machine, call, argument, argument)
-
-
-def test_an_unknown_machine_is_refused() -> None:
-    with pytest.raises(ValueError, match="riscv64"):
-        seccomp.build(Rules(), "riscv64")
 
 
 # -- control groups ------------------------------------------------------------------

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.isolation.jailing import LIMITS, MB, Run, job, run, run_job
+from tests.support.needs import require
 from thane.adapters.isolation import IsolationClient
 from thane.kernel.errors import Invalid, IsolationUnavailable
 from thane.kernel.ports.isolation import Outcome, OutputChunk, Sample, Tier, Verdict
@@ -42,6 +45,13 @@ async def test_what_enforced_each_limit_is_said(client: IsolationClient, tier: T
     assert said.network == ("seccomp" if tier == Tier.T1 else "namespace")
     if tier == Tier.T2:
         assert {said.memory, said.cpu, said.processes} in ({"cgroup1"}, {"cgroup2"})
+    elif tier == Tier.T3:
+        assert (said.memory, said.cpu) in (
+            ("cgroup1", "cgroup1"),
+            ("cgroup2", "cgroup2"),
+            ("watchdog", "affinity"),
+        )
+        assert said.processes == "watchdog"
     else:
         assert (said.memory, said.cpu, said.processes) == ("watchdog", "affinity", "rlimit")
     assert said.disk in ("tmpfs", "watchdog")
@@ -239,9 +249,31 @@ async def test_jobs_share_the_slots_and_keep_their_order(client: IsolationClient
     assert [result.stdout for result in runs] == [f"{number}\n".encode() for number in range(6)]
 
 
-async def test_a_tier_that_this_machine_lacks_is_refused(best: IsolationClient) -> None:
-    with pytest.raises(IsolationUnavailable, match="asks for tier T3"):
-        await run_job(best, job("print(1)", minimum_tier=Tier.T3))
+async def test_a_tier_that_this_machine_lacks_is_refused_with_what_brings_it(tmp_path: Path) -> None:
+    arguments = ("--idle", "0.3", "--runsc", str(tmp_path / "none"))
+    client = IsolationClient(tmp_path / "i.sock", tmp_path / "i.log", 1, "t", program_arguments=arguments)
+    with pytest.raises(IsolationUnavailable, match="asks for tier T3.*runsc.* is not installed") as refusal:
+        await run_job(client, job("print(1)", minimum_tier=Tier.T3))
+    assert "apt-get install runsc" in (refusal.value.hint or "")
+    assert "thane doctor" in (refusal.value.hint or "")
+    await client.close()
+
+
+async def test_t3_is_for_jobs_that_demand_it(tmp_path: Path) -> None:
+    client = IsolationClient(
+        tmp_path / "i.sock", tmp_path / "i.log", 1, "t", program_arguments=("--idle", "0.3")
+    )
+    reports = {report.tier: report for report in await client.ladder()}
+    t3 = reports[Tier.T3]
+    require(t3.available, f"tier T3 ({t3.missing})", get="apt-get install runsc")
+    assert (await run(client, "print(1)")).verdict.tier != Tier.T3
+    demanding = await run(client, "import os; print(os.uname().release)", minimum_tier=Tier.T3)
+    assert demanding.verdict.tier == Tier.T3
+    assert demanding.stdout.strip() != os.uname().release.encode(), "the kernel is not the host's"
+    with pytest.raises(IsolationUnavailable, match="T3 has no stateful sandboxes") as refusal:
+        await run(client, "print(1)", minimum_tier=Tier.T3, context="c")
+    assert "T2" in (refusal.value.hint or "")
+    await client.close()
 
 
 @pytest.mark.parametrize(

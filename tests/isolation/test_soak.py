@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.isolation.jailing import MB, Run, is_alive, job, program_pid, run_job
+from tests.isolation.jailing import MB, Run, family, is_alive, job, program_pid, run_job
 from thane.adapters.isolation import IsolationClient
 from thane.kernel.ports.isolation import Job, Outcome, Tier
 
@@ -64,21 +64,6 @@ class Holdings:
             files=sum(1 for _ in inside.glob("jobs/*")) + sum(1 for _ in inside.glob("code/*")),
             memory=private(pid),
         )
-
-
-def family(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue  # ended between two looks
-            children.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
 
 
 def private(pid: int) -> int:
@@ -148,7 +133,7 @@ async def test_nothing_is_left_behind(folder: Path, tier: Tier, pytestconfig: py
         runs = await many(client, [job(f"print({n})", collect=False) for n in range(count)])
         assert [run.stdout for run in runs] == [f"{n}\n".encode() for n in range(count)]
         assert {run.verdict.outcome for run in runs} == {Outcome.COMPLETED}
-    if tier != Tier.T1:
+    if tier not in (Tier.T1, Tier.T3):
         for start in range(0, sandboxes, 10):
             await asyncio.gather(*(use_sandbox(client, number) for number in range(start, start + 10)))
     took = time.monotonic() - began

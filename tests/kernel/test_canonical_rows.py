@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from thane.bootstrap.system import registry
+from thane.bootstrap.schemas import registry
 from thane.kernel import canonical
 from thane.kernel.clock import from_us, to_us
 from thane.kernel.records.filter import REMEMBERED, parse_filter

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from thane.bootstrap.place import data_folder
-from thane.bootstrap.system import CHECKS, System
+from thane.bootstrap.schemas import CHECKS
+from thane.bootstrap.system import System
 from thane.domains.sandboxes.entities import Execution, ExecutionChunk, ExecutionStatus, Sandbox
 from thane.interfaces.local import Answer, InProcess
 from thane.kernel.clock import from_us

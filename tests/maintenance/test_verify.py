@@ -131,6 +131,24 @@ async def test_a_store_that_is_written_and_signed_meanwhile_is_sound(tmp_path: P
         assert [report.problems for report in reports] == [(), (), (), ()]
 
 
+async def test_a_tenant_that_came_and_was_signed_meanwhile_is_no_problem(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await filled(w)
+        last = await w.tenant()
+        await w.notes(last, 1)
+
+        async def meanwhile(*_: object) -> AsyncIterator[Problem]:
+            await w.notes(last, 1)
+            await w.notes(await w.tenant(), 1)
+            await w.signer.sign_now()
+            nothing: list[Problem] = []
+            for problem in nothing:
+                yield problem
+
+        report = await verify(w.records, w.signer.verifier, [TenantCheck(name="meanwhile", run=meanwhile)])
+        assert report.problems == ()
+
+
 async def test_blanked_contents_of_old_versions_are_counted_and_not_called_wrong(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         tenant_id, _ = await filled(w)

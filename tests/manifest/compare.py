@@ -24,7 +24,7 @@ import msgspec
 
 import thane
 from thane.__main__ import _Lazy
-from thane.bootstrap.system import registry
+from thane.bootstrap.schemas import registry
 from thane.interfaces.cli.main import cli
 from thane.kernel import errors
 from thane.kernel.operations.registry import NAME, Operations

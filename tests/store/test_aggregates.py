@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -173,3 +174,26 @@ async def test_sealed_fields_are_in_no_figure(world: World) -> None:
 
     with pytest.raises(TypeError):
         await world.read(look)
+
+
+async def test_several_questions_are_answered_at_once_as_each_would_be(world: World) -> None:
+    tag = world.ids.new("tag")
+    await world.fill([world.box(number=n, title=tag) for n in range(5)])
+
+    async def look(unit: Unit) -> tuple[Any, Any]:
+        mine, order = Box.title == tag, (Box.number.desc(),)
+        together = await unit.ask(
+            unit.rows_of(Box, mine, order, 3),
+            unit.figures_of(Box, ALL, mine),
+            unit.rows_of(User, limit=2),
+        )
+        apart = [
+            await unit.list(Box, mine, order, 3),
+            await unit.aggregate(Box, ALL, (), mine),
+            await unit.list(User, limit=2),
+        ]
+        return together, apart
+
+    together, apart = await world.read(look)
+    assert together == apart
+    assert [box.number for box in together[0]] == [4, 3, 2]

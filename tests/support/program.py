@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 PROGRAM = (sys.executable, "-m", "thane")
 PATIENCE = 60.0
-READY = re.compile(rb"thane is ready at http://([^:\s]+|\[[^\]]+\]):(\d+)")
+READY = re.compile(rb"thane is ready at https?://([^:\s]+|\[[^\]]+\]):(\d+)")
 
 
 def environment(**more: str) -> dict[str, str]:

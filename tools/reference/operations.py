@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from thane.kernel.operations.declare import Effect
+from thane.kernel.operations.declare import Effect, description_of
 from thane.kernel.operations.registry import REFERENCE, Bound
 from tools.registry import operations
 from tools.sdk.kinds import Kinds, is_struct
-from tools.sdk.resources import PAGING, description, resource_of
+from tools.sdk.resources import PAGING, resource_of
 
 _EFFECTS = {
     Effect.NONE: "reads",
@@ -46,7 +46,7 @@ def silent_operations() -> list[str]:
 
 def told(name: str, field: Any) -> str:
     """What a field of a request is."""
-    text = description(field.type)
+    text = description_of(field.type)
     if text:
         return text if text.endswith((".", "`")) else text + "."
     if name.endswith("_id"):

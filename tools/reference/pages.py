@@ -14,6 +14,8 @@ from thane.kernel.settings import load
 from thane.kernel.settings_check import expected
 from thane.kernel.settings_schema import SETTINGS, Settings, masked
 from thane.kernel.telemetry import Counter, Family, Gauge, Histogram
+from tools.reference.commands import command_page, silent_commands
+from tools.reference.limits import limits_page
 from tools.reference.operations import operation_pages, silent_operations
 from tools.sdk.problems import classes
 
@@ -25,7 +27,14 @@ Metric = Family[Counter] | Family[Gauge] | Family[Histogram]
 
 def pages() -> dict[str, str]:
     """Path and text of every page."""
-    made = {"settings": _settings(), "errors": _errors(), "metrics": _metrics(), **operation_pages()}
+    made = {
+        "commands": command_page(),
+        "settings": _settings(),
+        "errors": _errors(),
+        "metrics": _metrics(),
+        "limits": limits_page(),
+        **operation_pages(),
+    }
     made["index"] = _index(sorted(made))
     return {f"{FOLDER}/{name}.md": _page(text) for name, text in made.items()}
 
@@ -34,7 +43,7 @@ def undocumented() -> list[str]:
     """What says nothing of itself, by name. Settings without a description do not even load."""
     found = [f"error {cls.code}" for cls in classes() if not (cls.title and cls.default_hint)]
     found += [f"metric {family.name}" for family in families() if not family.help]
-    return [*silent_operations(), *found]
+    return [*silent_operations(), *silent_commands(), *found]
 
 
 def families() -> list[Metric]:
@@ -51,7 +60,13 @@ def _page(text: str) -> str:
 
 def _index(names: list[str]) -> str:
     lines = ["# Reference", "", "Made from the registry, so it is what this release does.", ""]
-    titles = {"settings": "every setting", "errors": "every error by its code", "metrics": "every metric"}
+    titles = {
+        "commands": "every command with its options",
+        "settings": "every setting",
+        "errors": "every error by its code",
+        "metrics": "every metric",
+        "limits": "how much of everything is allowed, and how long it is kept",
+    }
     plain = [name for name in names if name in titles]
     lines += [f"- [{name}]({name}.md): {titles[name]}" for name in plain]
     lines += ["", "What can be asked, by resource:", ""]

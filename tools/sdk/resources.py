@@ -6,11 +6,8 @@ import inspect
 import keyword
 import typing
 from collections.abc import Iterable
-from typing import Any
 
-import msgspec
-
-from thane.kernel.operations.declare import Effect
+from thane.kernel.operations.declare import Effect, Outside, description_of
 from thane.kernel.operations.registry import Bound
 from thane.kernel.operations.stages.match import takes_if_match
 from tools.sdk.kinds import Kinds, docstring
@@ -36,6 +33,7 @@ def constants(bounds: Iterable[Bound]) -> str:
         parts += ["outside=True"] if bound.effect is Effect.OUTSIDE else []
         secrets = bound.declaration.secret_fields
         parts += [f"secrets={secrets!r}"] if secrets else []
+        parts += [f"takes={bound.takes!r}"] if bound.takes else []
         lines.append(f"{resource_of(bound)[1].upper()} = Op({', '.join(parts)})")
     return "\n".join(lines) + "\n"
 
@@ -78,6 +76,8 @@ def class_name(resource: str) -> str:
 def _method(bound: Bound, kinds: Kinds) -> str:
     if bound.declaration.lists:
         return _list(bound, kinds)
+    if bound.gives:
+        return _bytes(bound, kinds)
     outside = bound.effect is Effect.OUTSIDE
     answer = kinds.answer(bound.response_type, recorded=outside)
     shown = f"Async{answer}" if answer in BOUND else answer
@@ -92,9 +92,11 @@ def _method(bound: Bound, kinds: Kinds) -> str:
     text = f"""
     async def {verb}({signature}) -> {shown}:
 {_doc(bound, ())}
-        return await self._core.call({op}, {shown}, {values}, {fields}{extra}{more})
+        return await self._core.call({op}, {shown}, {values}, {_sent(bound, fields)}{extra}{more})
 """
-    if outside:
+    if (
+        bound.outside is not None and type(bound.outside).record is not Outside.record
+    ):  # else nothing comes in between
         text += f'''
     async def stream_{verb}({signature}) -> AsyncIterator[Progress | {shown}]:
         """`{verb}`, yielding what comes while it is at work, and its result as the last."""
@@ -102,6 +104,16 @@ def _method(bound: Bound, kinds: Kinds) -> str:
             yield event
 '''
     return text.strip("\n")
+
+
+def _bytes(bound: Bound, kinds: Kinds) -> str:
+    signature, values, fields = _arguments(bound, kinds, ())
+    verb = resource_of(bound)[1]
+    return f"""
+    async def {_name(verb)}({signature}) -> bytes:
+{_doc(bound, ())}
+        return await self._core.fetch(ops.{verb.upper()}, {values}, {fields})
+""".strip("\n")
 
 
 def _list(bound: Bound, kinds: Kinds) -> str:
@@ -137,6 +149,16 @@ def _arguments(bound: Bound, kinds: Kinds, left_out: tuple[str, ...]) -> tuple[s
     return signature, values, f"given({', '.join(sent)})"
 
 
+def _sent(bound: Bound, fields: str) -> str:
+    """The expression of the fields; a body of bytes goes as it is."""
+    if not bound.takes:
+        return fields
+    rest = fields.replace(f"{bound.takes}={_name(bound.takes)}, ", "").replace(
+        f", {bound.takes}={_name(bound.takes)}", ""
+    )
+    return f"{{**{rest}, {bound.takes!r}: {_name(bound.takes)} or b''}}"
+
+
 def _keyword(signature: str, argument: str) -> str:
     return f"{signature}, {argument}" if ", *, " in signature else f"{signature}, *, {argument}"
 
@@ -150,15 +172,6 @@ def _doc(bound: Bound, left_out: tuple[str, ...]) -> str:
     told = [
         f"`{name}`: {words.replace(', base64', '')}"
         for name, field in bound.fields.items()
-        if name not in left_out and (words := description(field.type))
+        if name not in left_out and (words := description_of(field.type))
     ]
     return docstring("\n\n".join([text, *(["\n".join(told)] if told else [])]), 8)
-
-
-def description(kind: Any) -> str:
-    """What a field's type says of it."""
-    if typing.get_origin(kind) is typing.Annotated:
-        own = [m.description for m in kind.__metadata__ if isinstance(m, msgspec.Meta) and m.description]
-        return str(own[-1]) if own else description(typing.get_args(kind)[0])
-    found = (description(part) for part in typing.get_args(kind) if not isinstance(part, str))
-    return next((words for words in found if words), "")

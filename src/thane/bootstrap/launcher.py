@@ -14,17 +14,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from thane.adapters.disk import DataFolder
+from thane.bootstrap.edge import make_server, read_again, tls_of, with_room
 from thane.bootstrap.joining import JoiningCaller, visitors_served
 from thane.bootstrap.place import data_folder, refuse_impossible
 from thane.bootstrap.reading import StoreReader
 from thane.bootstrap.system import System
-from thane.interfaces.cli.launcher import Ledger, Ready
+from thane.interfaces.cli.launcher import Copy, Ledger, Ready
 from thane.interfaces.http.door import Behind, Door
 from thane.interfaces.local import Caller, InProcess, UnixSocket
 from thane.kernel.errors import FolderInUse, NotFound
 from thane.kernel.logs import Scrubber, configure
 from thane.kernel.operations.registry import Operations
 from thane.kernel.ports.isolation import TierReport
+from thane.kernel.ports.machine import Examination
 from thane.kernel.settings import Loaded, find_config, load
 from thane.kernel.settings_effect import idle
 
@@ -65,17 +67,15 @@ class ProgramLauncher:
     @asynccontextmanager
     async def _owning(self, system: System) -> AsyncIterator[Caller]:
         """Others find this process while it owns the folder; what they began is finished before it leaves."""
-        app, drain = system.app, system.settings.http.drain_timeout_secs
+        drain = system.settings.http.drain_timeout_secs
 
         def server() -> Behind:
-            from thane.interfaces.http.server import HttpServer
-
-            return HttpServer(app, drain_seconds=drain + ANSWER_SECONDS)
+            return make_server(system.app, system.settings, drain + ANSWER_SECONDS)
 
         door = Door(system.folder.socket, server)
         try:
             door.open()
-            yield InProcess(app)
+            yield InProcess(system.app)
             if not await visitors_served(system.pipeline.effects):
                 drain = 0
         finally:
@@ -115,28 +115,35 @@ class ProgramLauncher:
         finally:
             await reader.close()
 
-    async def serving(self, data: Path, loaded: Loaded) -> AsyncIterator[Ready]:
-        from thane.interfaces.http.server import HttpServer
+    async def copied(self, data: Path, loaded: Loaded, into: Path) -> Copy:
+        from thane.bootstrap.touching import TouchedCopy
 
+        return await TouchedCopy.of(data_folder(data, loaded.settings), into)
+
+    async def serving(self, data: Path, loaded: Loaded) -> AsyncIterator[Ready]:
         started = time.monotonic()
         self._log(loaded, quiet=False)
         folder = data_folder(data, loaded.settings)
-        system = System(loaded.settings, folder, role="server")
+        settings, tls = with_room(loaded.settings), tls_of(loaded.settings)
+        system = System(settings, folder, role="server")
         await system.start()
-        drain = loaded.settings.http.drain_timeout_secs
-        server = HttpServer(system.app, drain_seconds=drain + ANSWER_SECONDS)
+        drain = settings.http.drain_timeout_secs
+        server = make_server(system.app, settings, drain + ANSWER_SECONDS, tls)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, stop.set)
+        if tls is not None:
+            loop.add_signal_handler(signal.SIGHUP, read_again, tls)
         try:
             await server.start_unix(folder.socket)
-            host, port = await server.start_tcp(loaded.settings.http.host, loaded.settings.http.port)
+            host, port = await server.start_tcp(settings.http.host, settings.http.port)
+            shown = f"[{host}]" if ":" in host else host
             yield Ready(
-                url=f"http://{f'[{host}]' if ':' in host else host}:{port}",
+                url=f"http{'' if tls is None else 's'}://{shown}:{port}",
                 data=folder.path,
                 tier=await system.best_tier(),
-                setup_link=await system.setup_link() if system.is_new else None,
+                setup_link=await system.owner.setup_link() if system.is_new else None,
                 seconds=time.monotonic() - started,
             )
             await stop.wait()
@@ -147,7 +154,13 @@ class ProgramLauncher:
         with TemporaryDirectory() as scratch:
             return System.unopened(load(None, {}).settings, DataFolder(Path(scratch))).operations
 
+    async def examine(self, data: Path, config: str | None) -> Examination:
+        from thane.bootstrap.examine import examine
+
+        return await examine(data, config, self.ladder)
+
     async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
+        """The isolation tiers of this machine, probed."""
         if await asyncio.to_thread(data.exists):
             return await System.probe(loaded.settings, data_folder(data, loaded.settings))
         # Looking at the machine leaves nothing behind.

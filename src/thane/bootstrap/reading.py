@@ -16,7 +16,7 @@ import msgspec
 
 from thane.adapters.disk import DataFolder
 from thane.adapters.sqlite import SqliteEngine
-from thane.bootstrap.system import CHECKS, registry
+from thane.bootstrap.schemas import CHECKS, registry
 from thane.bootstrap.values import access_kept_since
 from thane.domains.accounts import local_tenant
 from thane.domains.audit import AuditService
@@ -67,14 +67,14 @@ class StoreReader:
 
     async def open(self) -> None:
         await self._engine.open()
-        self._tenant_id = await local_tenant(self._records)
+        self.tenant_id = await local_tenant(self._records)
 
     async def close(self) -> None:
         await self._engine.close()
 
     async def timeline(self, run_id: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest entries, oldest first; of one run only if it is given."""
-        rows = await self._newest(run_id, limit, await self._engine.log_size(self._tenant_id))
+        rows = await self._newest(run_id, limit, await self._engine.log_size(self.tenant_id))
         if run_id is not None and not rows:
             raise NotFound(f"nothing happened in a run {run_id}", hint="`thane timeline` shows everything.")
         return rows
@@ -82,12 +82,12 @@ class StoreReader:
     async def follow(self, run_id: str | None, limit: int) -> AsyncIterator[dict[str, Any]]:
         """What `timeline` shows, then each entry as it comes, for ever. The store is polled: the owner is
         another process, whose bell does not ring here."""
-        size = await self._engine.log_size(self._tenant_id)
+        size = await self._engine.log_size(self.tenant_id)
         for row in await self._newest(run_id, limit, size):
             yield row
         feed = Feed(self._engine)
         try:
-            async for entry in feed.watch(self._tenant_id, size):
+            async for entry in feed.watch(self.tenant_id, size):
                 if _belongs(entry.leaf, run_id):
                     yield _row(entry.index, entry.leaf)
         finally:
@@ -98,7 +98,7 @@ class StoreReader:
         rows: list[dict[str, Any]] = []
         while end > 0 and len(rows) < limit:
             start = max(0, end - PAGE)
-            for entry in reversed(await self._engine.entries(self._tenant_id, start, end - start)):
+            for entry in reversed(await self._engine.entries(self.tenant_id, start, end - start)):
                 leaf = msgspec.json.decode(entry.leaf, type=Leaf)
                 if _belongs(leaf, run_id) and len(rows) < limit:
                     rows.append(_row(entry.index, leaf))
@@ -118,7 +118,7 @@ class StoreReader:
         deadline = time.monotonic() + SIGNED_WITHIN_SECONDS
         while True:
             try:
-                return await prove(self._engine, None, self._tenant_id, index)
+                return await prove(self._engine, None, self.tenant_id, index)
             except Unavailable:
                 if time.monotonic() > deadline:
                     raise

@@ -12,28 +12,27 @@ import socket
 from contextlib import AsyncExitStack
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from thane import __version__
 from thane.adapters.disk import DataFolder
 from thane.adapters.isolation import IsolationClient
 from thane.adapters.sqlite import SqliteEngine
-from thane.bootstrap.monitoring import health, metrics
+from thane.bootstrap.edge import make_app
+from thane.bootstrap.monitoring import health
+from thane.bootstrap.owner import LocalOwner
 from thane.bootstrap.place import open_keys
+from thane.bootstrap.running import Running
+from thane.bootstrap.schemas import registry
 from thane.bootstrap.upkeep import upkeep
 from thane.bootstrap.values import (
     HOUR_US,
     Meters,
     access_kept_since,
-    bounds,
     identity_cache,
-    networks,
     prices,
     signer_jobs,
 )
-from thane.domains.accounts import AccountsService, CreateKey, CreateSetupLink, CreateTenant
+from thane.domains.accounts import AccountsService
 from thane.domains.accounts import module as accounts_module
 from thane.domains.audit import AuditService
 from thane.domains.audit import module as audit_module
@@ -45,33 +44,21 @@ from thane.domains.projects import ProjectsService
 from thane.domains.projects import module as projects_module
 from thane.domains.runs import RunsService
 from thane.domains.runs import module as runs_module
-from thane.domains.sandboxes import (
-    Artifacts,
-    ExecutionsService,
-    MarkStarted,
-    SandboxesService,
-    Slots,
-    host_bounds,
-)
-from thane.domains.sandboxes import module as sandboxes_module
+from thane.domains.sandboxes import host_bounds
 from thane.domains.system import Server, SystemService
 from thane.domains.system import module as system_module
-from thane.interfaces.http.app import HttpApp
 from thane.kernel.clock import Clock, SystemClock, from_us
-from thane.kernel.context import SYSTEM_TENANT
 from thane.kernel.feed import Feed
 from thane.kernel.ids import IdFactory
 from thane.kernel.jobs import Holder, JobRunner, Leases, LedgerSigner, Periodic, Tools
 from thane.kernel.live.hub import Hub
 from thane.kernel.module import Module
-from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.pipeline import Pipeline, Ports
 from thane.kernel.operations.reconciler import Reconciler
 from thane.kernel.operations.registry import Operations
-from thane.kernel.ports.isolation import Tier, TierReport
-from thane.kernel.ports.passthrough import NoBudgets
+from thane.kernel.ports.isolation import TierReport
 from thane.kernel.ports.rules import AllOf
-from thane.kernel.records import Records, Registry, schema_of
+from thane.kernel.records import Records
 from thane.kernel.records.engine import Engine
 from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.prepare import Preparer
@@ -83,26 +70,6 @@ from thane.maintenance.migrate import migrate
 log = logging.getLogger(__name__)
 
 RECONCILE_SECONDS = 2.0
-ENTITIES = (
-    *system_module.ENTITIES,
-    *accounts_module.ENTITIES,
-    *projects_module.ENTITIES,
-    *billing_module.ENTITIES,
-    *runs_module.ENTITIES,
-    *sandboxes_module.ENTITIES,
-    *audit_module.ENTITIES,
-)
-
-# What `thane verify` checks beyond the kernel's own rules.
-CHECKS = (*billing_module.CHECKS,)
-
-
-def registry() -> Registry:
-    """The schemas of all modules."""
-    made = Registry()
-    for entity in ENTITIES:
-        made.add(schema_of(entity))
-    return made
 
 
 class System:
@@ -150,7 +117,7 @@ class System:
             # Before anything is written, steps of the schema too: a store that is behind is left as it is.
             await self.signer.check_store_against_state()
             await migrate(self.engine, self.registry, auto=self.settings.database.auto_migrate)
-            await self._first_use()
+            self.is_new = await self.owner.first_use()
             await self.system.register()
             # What a dead predecessor left open is closed before anything new begins.
             await self.reconciler.tick()
@@ -204,20 +171,16 @@ class System:
         self.runs = RunsService()
         self.system = SystemService(self.records, self.clock, self._server())
         self.isolation = self._isolation()
-        limits = bounds(self.settings)
-        self.sandboxes = SandboxesService(limits)
-        self.executions = ExecutionsService(
+        running = Running(
+            self.settings,
             isolation=self.isolation,
             billing=self.billing,
-            budgets=NoBudgets(),
-            bounds=limits,
-            artifacts=Artifacts(self.folder.artifacts),
-            slots=Slots(self._slots()),
-            minimum_tier=Tier(self.settings.isolation.minimum_tier),
+            telemetry=self.telemetry,
+            artifacts=self.folder.artifacts,
+            slots=self._slots(),
             clock=self.clock,
-            ids=self.ids,
-            meter=self.telemetry.execution,
         )
+        self.sandboxes, self.executions, self.running = running.sandboxes, running.executions, running
         self.feed = Feed(self.engine)
         self.signer = LedgerSigner(self.engine, self.keys, self.feed)
         kept_since = access_kept_since(self.settings, self.clock)
@@ -229,7 +192,7 @@ class System:
             projects_module.module(self.projects),
             billing_module.module(self.billing),
             runs_module.module(self.runs),
-            sandboxes_module.module(self.sandboxes, self.executions),
+            running.module(),
             audit_module.module(self.audit),
             live_module.module(self.live),
         )
@@ -249,7 +212,8 @@ class System:
             server_id=self.server_id,
             idempotency_us=self.settings.retention.idempotency_hours * HOUR_US,
         )
-        self.executions.started = self._mark_started
+        self.running.tell(self.pipeline.as_system)
+        self.owner = LocalOwner(self.folder, self.accounts, self.operations, self.pipeline, self.ids)
         self.reconciler = Reconciler(
             self.records,
             self.operations,
@@ -261,15 +225,8 @@ class System:
             is_dead=lambda server_id: server_id != self.server_id,
         )
         self.jobs = self._jobs()
-        self.app = HttpApp(
-            self.pipeline,
-            max_body_bytes=self.settings.http.max_body_bytes,
-            proxies=networks(self.settings),
-            health=health(self.engine, self.isolation),
-            metrics=(lambda: metrics(self.telemetry)) if self.settings.monitoring.metrics_enabled else None,
-            metrics_path=self.settings.monitoring.prometheus_endpoint,
-            counted=self.telemetry.http_request,
-        )
+        parts = health(self.engine, self.isolation)
+        self.app = make_app(self.pipeline, self.settings, self.telemetry, parts)
 
     def _jobs(self) -> JobRunner:
         """Everything that happens beside requests."""
@@ -302,9 +259,6 @@ class System:
 
     async def _sweep_artifacts(self, tools: Tools) -> None:
         await asyncio.to_thread(self.executions.artifacts.sweep)
-
-    async def _mark_started(self, tenant_id: str, execution_id: str) -> None:
-        await self.pipeline.as_system("executions.start", tenant_id, MarkStarted(execution_id=execution_id))
 
     def _slots(self) -> int:
         return self.settings.isolation.slots or host_bounds()[1]
@@ -362,36 +316,3 @@ class System:
             return "none: run `thane doctor`"
         best = max(works, key=lambda r: r.tier.rank)
         return f"{best.tier.value} ({best.detail})"
-
-    async def setup_link(self) -> str:
-        """A fresh one-time link for the owner."""
-        reply = await self.call_as_owner("setup_links.create", CreateSetupLink())
-        return str(reply.value.path)
-
-    # -- first use --------------------------------------------------------------------------
-
-    async def _first_use(self) -> None:
-        """The reserved tenant, then a local tenant with its project, its owner and a key."""
-        tenants = {t.id for t in await self.accounts.repository.tenants()}
-        if SYSTEM_TENANT not in tenants:
-            await self.pipeline.as_system("tenants.create", SYSTEM_TENANT, CreateTenant(name="system"))
-        if not tenants - {SYSTEM_TENANT}:
-            self.is_new = True
-            local = self.ids.new("tnt")
-            await self.pipeline.as_system(
-                "tenants.create", local, CreateTenant(name="local", email="owner@localhost")
-            )
-        if not self.folder.local_key.exists():
-            reply = await self.call_as_owner("api_keys.create", CreateKey(name="local"))
-            self.folder.write_local_key(reply.value.key)
-
-    async def call_as_owner(self, name: str, request: Any) -> Reply:
-        """Run an operation as the local owner."""
-        bound = self.operations.get(name)
-        call = Call(
-            operation=bound,
-            request_id=self.ids.new("req"),
-            identified=await self.accounts.local_owner(),
-            body=msgspec.json.encode(request),
-        )
-        return await self.pipeline.call(call)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,8 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from thane.domains.billing import Prices
-from thane.domains.sandboxes import Bounds, ResourceLimits, host_bounds
-from thane.interfaces.http.request import Networks
+from thane.domains.sandboxes import Bounds, Pace, ResourceLimits, host_bounds
 from thane.kernel.clock import MICROSECOND, Clock
 from thane.kernel.jobs import LedgerSigner, Periodic
 from thane.kernel.settings_schema import Settings
@@ -88,9 +86,15 @@ def bounds(settings: Settings) -> Bounds:
     )
 
 
-def networks(settings: Settings) -> Networks:
-    """The proxies whose word about the client's address is taken; the settings' check has read them once."""
-    return tuple(ipaddress.ip_network(text, strict=False) for text in settings.http.trusted_proxies)
+def pace(settings: Settings, limits: Bounds) -> Pace:
+    """How running code is watched."""
+    isolation = settings.isolation
+    return Pace(
+        sample_ms=isolation.sample_ms,
+        alert_percent=isolation.alert_percent,
+        most_memory_mb=limits.most.max_memory_mb,
+        idle_secs=isolation.sandbox_idle_secs,
+    )
 
 
 def signer_jobs(signer: LedgerSigner, settings: Settings) -> list[Periodic]:

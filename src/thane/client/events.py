@@ -34,6 +34,8 @@ class Sample:
     memory_usage: Decimal
     disk_usage: Decimal
     network_usage: dict[str, Any] = field(default_factory=dict)
+    custom_metrics: dict[str, Any] = field(default_factory=dict)
+    source: str = "sampler"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Op:
     """`reads` may always be repeated; `outside` runs for as long as a program does, and streams;
-    `secrets` are fields of the answer that are shown once."""
+    `secrets` are fields of the answer that are shown once; `takes` is the field that is the whole body
+    of the request, as bytes."""
 
     name: str
     method: str
@@ -16,10 +17,12 @@ class Op:
     reads: bool = False
     outside: bool = False
     secrets: tuple[str, ...] = ()
+    takes: str = ""
 
     @property
     def has_body(self) -> bool:
-        return self.method in ("POST", "PUT", "PATCH")
+        """Whether its fields stand in a body of JSON."""
+        return self.method in ("POST", "PUT", "PATCH") and not self.takes
 
     @property
     def keyed(self) -> bool:

@@ -75,11 +75,14 @@ def _word(value: Any) -> str:
 
 
 def request(address: Address, method: str, where: str, headers: Mapping[str, str], body: Any) -> bytes:
-    """A whole request; `body` becomes JSON unless it is None."""
-    content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
+    """A whole request; `body` becomes JSON unless it is None or bytes."""
     fields = {"host": address.name, "accept": "application/json", **headers}
-    if body is not None:
-        fields["content-type"] = "application/json"
+    if isinstance(body, bytes):
+        content, fields["content-type"] = body, "application/octet-stream"
+    elif body is not None:
+        content, fields["content-type"] = json.dumps(body, ensure_ascii=False).encode(), "application/json"
+    else:
+        content = b""
     if method not in ("GET", "HEAD"):
         fields["content-length"] = str(len(content))
     lines = [f"{method} {address.prefix}{where} HTTP/1.1"]

@@ -33,7 +33,8 @@ class NobodyAnswers(ConnectionFailed):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back. `body` is decoded JSON, None if there was none; a problem has status >= 400."""
+    """What came back. `body` is decoded JSON, bytes where the answer is a file, None if there was none;
+    a problem has status >= 400."""
 
     status: int
     headers: dict[str, str]
@@ -52,9 +53,9 @@ class Caller(Protocol):
         headers: Mapping[str, str] | None = None,
         on_event: OnEvent | None = None,
     ) -> Answer:
-        """One request. With `on_event` it is a stream: events go there as they come, and the answer
-        is the `result` (status 200), the `end` of a watch, or the problem of the `error` event. Cancelling
-        hangs up."""
+        """One request; a body of bytes goes as it is. With `on_event` it is a stream: events go there as
+        they come, and the answer is the `result` (status 200), the `end` of a watch, or the problem of
+        the `error` event. Cancelling hangs up."""
 
 
 class InProcess:
@@ -151,6 +152,8 @@ class UnixSocket:
 
 def _body(body: Any) -> bytes:
     try:
+        if isinstance(body, bytes):
+            return body
         return b"" if body is None else msgspec.json.encode(body)
     except UnicodeEncodeError as fault:  # arguments that are no text come as lone surrogates
         bad = fault.object[: fault.start + 20].encode("utf-8", "backslashreplace").decode()
@@ -209,6 +212,8 @@ async def _read(
 ) -> Answer:
     if not headers.get("content-type", "").startswith("text/event-stream"):
         body = b"".join([part async for part in parts])
+        if headers.get("content-type") == "application/octet-stream":
+            return Answer(status, headers, body)
         return Answer(status, headers, msgspec.json.decode(body) if body else None)
     ended: tuple[str, Any] | None = None
     waiting = b""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import sys
 from pathlib import Path
 
-from thane.isolation import broom, cgroups, claims, confined, interpreter, janitor, libc, life, tiers
+from thane.isolation import broom, cgroups, claims, confined, gvisor, interpreter, janitor, libc, life, tiers
 from thane.isolation.host import Host
 from thane.isolation.jobs import Jobs
 from thane.isolation.nursery import Nursery
@@ -38,7 +39,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--idle", type=float, default=10.0, help="seconds to wait after the last client")
     parser.add_argument("--stock", type=int, default=2, help="jails that are made ahead of their jobs")
-    parser.add_argument("--force-tier", choices=tiers.TRIED, help="for tests: use this tier or none")
+    parser.add_argument("--force-tier", choices=tiers.KNOWN, help="for tests: use this tier or none")
+    parser.add_argument("--runsc", help="where gVisor is; default: the usual places")
     arguments = parser.parse_args()
     if not 1 <= arguments.slots <= _MOST_SLOTS:
         parser.error(f"--slots must be from 1 to {_MOST_SLOTS}")
@@ -88,6 +90,7 @@ def _prepare(arguments: argparse.Namespace) -> Host:
         uids=_UIDS_PER_PROGRAM,
         processors=processors,
         force_tier=arguments.force_tier,
+        runsc=arguments.runsc or gvisor.find(),
     )
     host.confinement = confined.allowed(host)
     return host
@@ -124,6 +127,9 @@ def main() -> None:
         return
     if os.getsid(0) != os.getpid():
         os.setsid()
+    # A jail of an ordinary user's fills the user's count of descriptors on their way up to its own limit.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     asyncio.run(_serve(arguments, _prepare(arguments)))
     sys.stderr.flush()
 

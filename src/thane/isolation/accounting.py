@@ -6,9 +6,17 @@ process's own report. A value that cannot be read is left as it was, never guess
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+
+from thane.isolation import opening
+
+_LONG_PATH = 2000
+# What a folder that was removed, exchanged or closed again between two looks answers. The last look is exact.
+_EXCHANGED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 
 
 @dataclass
@@ -55,23 +63,48 @@ def used_of_file_system(path: str) -> int:
 
 
 def used_below(paths: Iterable[str]) -> tuple[int, int]:
-    """Bytes and entries that what lies below `paths` takes on the disk. For workspaces in plain folders."""
+    """Bytes and entries that what lies below `paths` takes on the disk, however deep. For workspaces in
+    plain folders; a file with several names counts once for each."""
     total = count = 0
-    waiting = list(paths)
-    while waiting:
-        try:
-            entries = list(os.scandir(waiting.pop()))
-        except (FileNotFoundError, PermissionError):
-            continue  # removed, or closed to us, between two looks
-        count += len(entries)
+    with contextlib.ExitStack() as kept:
+        waiting: list[tuple[int, bytes]] = []
+        for path in paths:
+            root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            kept.callback(os.close, root)
+            waiting.append((root, b"."))
+        while waiting:
+            base, below = waiting.pop()
+            try:
+                folder = opening.folder_beneath(base, below)
+            except OSError as error:
+                if error.errno not in _EXCHANGED:
+                    raise
+                continue
+            if len(below) > _LONG_PATH:  # the kernel takes no longer ones: go on from here
+                base, below = folder, b"."
+                kept.callback(os.close, folder)
+            used, entries, folders = _used_in(folder)
+            if base != folder:
+                os.close(folder)
+            total, count = total + used, count + entries
+            waiting += [(base, below + b"/" + name) for name in folders]
+    return total, count
+
+
+def _used_in(folder: int) -> tuple[int, int, list[bytes]]:
+    """Bytes and entries of one folder, and the names of the folders in it."""
+    total = count = 0
+    folders: list[bytes] = []
+    with os.scandir(folder) as entries:
         for entry in entries:
+            count += 1
             try:
                 total += entry.stat(follow_symlinks=False).st_blocks * 512
             except FileNotFoundError:
                 continue
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
-    return total, count
+                folders.append(os.fsencode(entry.name))
+    return total, count, folders
 
 
 def parse_report(text: str) -> dict[str, int]:

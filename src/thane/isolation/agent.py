@@ -63,7 +63,7 @@ class Agent:
         for descriptor in descriptors:
             os.close(descriptor)
         pidfd = os.pidfd_open(child)
-        socket.send_fds(self._channel, [marshal.dumps(("began", order["number"]))], [pidfd])
+        socket.send_fds(self._channel, [b"began %d" % order["number"]], [pidfd])
         os.close(pidfd)
         return None
 
@@ -77,8 +77,8 @@ class Agent:
                 return
             if pid in self._numbers:
                 cpu_us = int((usage.ru_utime + usage.ru_stime) * 1e6)
-                told = ("ended", self._numbers.pop(pid), status, cpu_us, usage.ru_maxrss * 1024)
-                self._channel.send(marshal.dumps(told))
+                told = (self._numbers.pop(pid), status, cpu_us, usage.ru_maxrss * 1024)
+                self._channel.send(b"ended %d %d %d %d" % told)
 
     def _end(self) -> None:
         jailed.kill_namespace()
@@ -94,19 +94,22 @@ def _settle(agent: Agent, order: dict[str, Any], descriptors: list[int]) -> Prog
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    # First the agent's channel goes: another process of the sandbox could write to our memory once it may
+    # look at us, and would speak for the agent.
+    kept = descriptors if order["kind"] == "context" else ()
+    if order["kind"] == "command":
+        for target, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, target)
+    spawn.close_all_but(kept)
     jailed.set_dumpable(1)
     os.setsid()
     for number, value in order["rlimits"]:
         resource.setrlimit(number, (value, value))
     if order["kind"] == "command":
-        for target, descriptor in enumerate(descriptors):
-            os.dup2(descriptor, target)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         jailed.forget_machinery()
         return lambda: jailed.run(order)
     (channel,) = descriptors
-    spawn.close_all_but((channel,))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(order["env"])

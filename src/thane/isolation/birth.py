@@ -38,6 +38,7 @@ STREAMS = ("status", "control", "plan", "stdout", "stderr", "diagnostics")
 JAIL_UID = 1000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _MOST_PLAN = 4096
+_TCP_BUFFERS = "4096 16384 212992"  # least, first, most
 
 Program = Callable[[], None]
 
@@ -97,11 +98,6 @@ def midwife(order: Order) -> Program:
 def _furnish(order: Order) -> None:
     """Mount what is this jail's own, and bring its loopback up."""
     libc.mount("proc", "/proc", "proc", _QUIET)
-    for name in _CLOSED_IN_PROC:
-        path = f"/proc/{name}"
-        if os.path.exists(path):
-            libc.mount(path, path, None, libc.MS_BIND | libc.MS_REC)
-            libc.mount(None, path, None, libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY | _QUIET)
     options = "newinstance,ptmxmode=0666,mode=620"
     libc.mount("devpts", "/dev/pts", "devpts", libc.MS_NOSUID | libc.MS_NOEXEC, options)
     for tree, target in zip(order.trees, TREES, strict=True):
@@ -109,6 +105,15 @@ def _furnish(order: Order) -> None:
         os.close(tree)
     flags = libc.MS_NOSUID | libc.MS_NODEV
     libc.mount(None, root.CODE, None, libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY | flags)
+    if not order.groups:
+        # Without a control group the watchdog takes each socket for full: its buffers may not grow.
+        for name in ("tcp_rmem", "tcp_wmem"):
+            _write(f"/proc/sys/net/ipv4/{name}", _TCP_BUFFERS)
+    for name in _CLOSED_IN_PROC:
+        path = f"/proc/{name}"
+        if os.path.exists(path):
+            libc.mount(path, path, None, libc.MS_BIND | libc.MS_REC)
+            libc.mount(None, path, None, libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY | _QUIET)
     libc.set_host_name("sandbox")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as loopback:
         now = fcntl.ioctl(loopback, _SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0))

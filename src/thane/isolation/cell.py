@@ -14,7 +14,7 @@ import re
 import signal
 import socket
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from thane.isolation import accounting, collection, deposit, launch, tiers
@@ -27,7 +27,6 @@ from thane.isolation.sandbox import Context, Process, Sandbox
 from thane.isolation.verdict import Ended, judge
 
 _GRACE_SECONDS = 1.0
-_SAMPLE_SECONDS = 1.0
 _TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 _DONE = re.compile(rb"done (\d{1,9}) (\d{1,3})")
 
@@ -57,7 +56,9 @@ class Cell:
             before, outputs, status = await self._live(usage)
         usage.wall_us = int((time.monotonic() - began) * 1e6)
         usage.cpu_us = max(0, self._cpu_us() - before)
-        oom_kills = group.oom_kills() - kills if group is not None else 0
+        # Of a sandbox that was ended by whoever has it, the group may be gone already.
+        closed = self._sandbox.cause == "closed"
+        oom_kills = group.oom_kills() - kills if group is not None and not closed else 0
         if oom_kills:
             self._sandbox.exhausted("memory")  # what else of it the kernel has killed is not known
             await self._sandbox.lost.wait()
@@ -68,12 +69,14 @@ class Cell:
         if request.collect and not self._sandbox.lost.is_set():
             found = collection.scan(place.workspace, inputs, self._sandbox.limits.disk_bytes)
         tier = self._sandbox.jail.tier
-        verdict = judge(request, tier, tiers.enforcement(tier, self._host), ended, usage, found)
+        verdict = judge(self._request, tier, tiers.enforcement(tier, self._host), ended, usage, found)
         if self.cause == "timeout" and request.language == "python":
             kept = "kept" if self._code is not None else "lost, as it did not stop when interrupted"
             verdict["message"] += f"; the context's variables are {kept}"
         if self._sandbox.lost.is_set():
             verdict["message"] += "; the sandbox has ended with its contexts and files"
+        verdict |= {"jail": self._sandbox.id, "jail_alive": not self._sandbox.lost.is_set()}
+        verdict["context_alive"] = self._sandbox.has_context(request.context or "")
         kept_place = place if request.collect and not self._sandbox.lost.is_set() else None
         return Finished(verdict, kept_place, self._sandbox.limits.disk_bytes, shared=True)
 
@@ -90,20 +93,22 @@ class Cell:
         else:
             self._kill()
 
+    def raise_memory(self, memory_bytes: int) -> bool:
+        """Let the sandbox have more memory from now on."""
+        limits = replace(self._sandbox.limits, memory_bytes=memory_bytes)
+        self._sandbox.raise_memory(limits)
+        self._request = replace(
+            self._request, limits=replace(self._request.limits, memory_bytes=memory_bytes)
+        )
+        return True
+
     def _kill(self) -> None:
         """Its process and those of its process group; what left the group ends with the sandbox."""
-        process = self._process
-        if process is None or self._over.is_set() or process.ended.is_set():
-            return
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return  # it has ended; the agent will say so
+        if self._process is not None and not self._over.is_set():
+            self._process.kill_group()
 
     def _fill(self) -> dict[str, collection.Fingerprint]:
         jail, inputs = self._sandbox.jail, {}
-        if self._request.language != "python":
-            Path(jail.place.code, launch.source_name(self._request)).write_bytes(self._request.code)
         try:
             for name, content in self._request.files:
                 inputs[name] = deposit.put(jail.place.workspace, name, content, self._sandbox.owner)
@@ -168,9 +173,14 @@ class Cell:
             context.process.signal(signal.SIGKILL)
             return
         done = _DONE.fullmatch(said)
-        if done is not None and int(done[1]) == context.cells:
-            self._code = int(done[2]) & 0xFF
-            self._over.set()
+        if done is None or int(done[1]) != context.cells:
+            # Only the code itself says such things, and might never stop.
+            self._loop.remove_reader(context.channel.fileno())
+            self.cause = self.cause or "broken"
+            context.process.signal(signal.SIGKILL)
+            return
+        self._code = int(done[2]) & 0xFF
+        self._over.set()
 
     async def _until_over(self, usage: accounting.Usage) -> None:
         process = self._process
@@ -198,7 +208,7 @@ class Cell:
             usage.workspace_bytes = accounting.used_of_file_system(self._sandbox.jail.place.base)
             sample = {"t": "sample", "at_us": usage.wall_us, "memory_bytes": memory}
             self._send({**sample, "usage": usage.as_dict()}, b"")
-            await asyncio.sleep(_SAMPLE_SECONDS)
+            await asyncio.sleep(self._request.sample_seconds)
 
     def _cpu_us(self) -> int:
         """CPU time of the process and of what it has reaped, so far; by the kernel's clock ticks."""

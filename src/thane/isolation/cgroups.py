@@ -24,6 +24,8 @@ _PERIOD_US = 100_000
 # The jail's first process lives in the group too.
 _OWN_PROCESSES = 1
 _PATIENCE = 5.0
+_TCP_LIMIT, _TCP_USAGE = "memory.kmem.tcp.limit_in_bytes", "memory.kmem.tcp.usage_in_bytes"
+_TCP_SHARE = 4
 _WHILE_MADE = 8  # processes, before the group has its limits
 
 
@@ -149,12 +151,18 @@ class GroupV1:
 
     def limit(self, limits: GroupLimits) -> None:
         folders, memory = self.folders, self.folders["memory"]
-        (memory / "memory.limit_in_bytes").write_text(str(limits.memory_bytes))
-        swap = memory / "memory.memsw.limit_in_bytes"
+        plain, swap = memory / "memory.limit_in_bytes", memory / "memory.memsw.limit_in_bytes"
         if swap.exists():
-            swap.write_text(str(limits.memory_bytes))
+            # The limit with swap may never be below the one without.
+            raised = limits.memory_bytes > _number(plain)
+            for file in (swap, plain) if raised else (plain, swap):
+                file.write_text(str(limits.memory_bytes))
         else:
+            plain.write_text(str(limits.memory_bytes))
             (memory / "memory.swappiness").write_text("0")
+        # Buffers of network sockets come on top here, and are counted only once they have a limit.
+        if (memory / _TCP_LIMIT).exists():
+            (memory / _TCP_LIMIT).write_text(str(limits.memory_bytes // _TCP_SHARE))
         (folders["pids"] / "pids.max").write_text(str(limits.processes + _OWN_PROCESSES))
         (folders["cpu"] / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
         (folders["cpu"] / "cpu.cfs_quota_us").write_text(str(limits.cpu_millicores * _PERIOD_US // 1000))
@@ -163,7 +171,9 @@ class GroupV1:
         return [str(folder / "cgroup.procs") for folder in set(self.folders.values())]
 
     def memory_now(self) -> int:
-        return _number(self.folders["memory"] / "memory.usage_in_bytes")
+        memory = self.folders["memory"]
+        sockets = _number(memory / _TCP_USAGE) if (memory / _TCP_USAGE).exists() else 0
+        return _number(memory / "memory.usage_in_bytes") + sockets
 
     def peak_memory(self) -> int:
         return _number(self.folders["memory"] / "memory.max_usage_in_bytes")

@@ -8,12 +8,16 @@ in it. Signals to it come from outside its Landlock domain, which Landlock allow
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from thane.isolation import interpreter, jailed, landlock, libc, seccomp, spawn, watchdog
+from thane.isolation import interpreter, jailed, landlock, libc, seccomp, spawn, tiers, watchdog
+from thane.isolation.attributes import Attendant
 from thane.isolation.host import Host
 from thane.isolation.stage import Place
 
@@ -43,7 +47,34 @@ def environment(host: Host) -> dict[str, str]:
     return found
 
 
-def _confine_and_run(host: Host, place: Place, uid: int | None, spec: int, filter_program: bytes) -> None:
+def _filter(listeners: socket.socket) -> None:
+    """Install the filter, and hand its listener to the supervisor."""
+    rules = tiers.rules(tiers.T1)
+    try:
+        listener = seccomp.install_with_listener(seccomp.build(rules))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # We run in somebody's container that attends to calls itself: then these are denied.
+        seccomp.install(seccomp.build(replace(rules, attended=False)))
+    else:
+        socket.send_fds(listeners, [b"listener"], [listener])
+        os.close(listener)
+    listeners.close()
+
+
+def _attendant(listeners: socket.socket, place: Place, uid: int | None) -> Attendant | None:
+    """Who answers the jail's calls; None if the filter asks nobody, or if the child has failed."""
+    with listeners:
+        _, descriptors, _, _ = socket.recv_fds(listeners, 16, 1)
+    if not descriptors:
+        return None
+    if uid is not None:
+        libc.act_on_files_as(uid)
+    return Attendant(descriptors[0], (place.workspace, place.tmp))
+
+
+def _confine_and_run(host: Host, place: Place, uid: int | None, spec: int, listeners: socket.socket) -> None:
     parent = os.getppid()
     os.setsid()
     readable, listable = host.confinement
@@ -57,7 +88,7 @@ def _confine_and_run(host: Host, place: Place, uid: int | None, spec: int, filte
         spawn.take_identity(uid)
     spawn.die_with_parent(parent)
     landlock.restrict(ruleset)
-    seccomp.install(filter_program)
+    _filter(listeners)
     executable = host.shown.get(host.interpreter.executable, host.interpreter.executable)
     # Isolated, without installed packages, unbuffered, writing no byte code.
     command = [executable, "-I", "-S", "-u", "-B", host.stage.boot, str(spec)]
@@ -95,28 +126,31 @@ def _ignoring_nobody(action: Callable[[], None]) -> None:
         return  # nobody of that uid is left
 
 
-def supervise(
-    host: Host, place: Place, *, uid: int | None, spec: int, filter_program: bytes, kept: dict[str, int]
-) -> None:
+def supervise(host: Host, place: Place, *, uid: int | None, spec: int, kept: dict[str, int]) -> None:
     """The supervisor's whole life, in a fork of the program. `kept` are status, control and the streams."""
     os.setsid()
     libc.prctl(libc.PR_SET_CHILD_SUBREAPER, 1)
     libc.set_process_name("thane-supervisor")
     spawn.close_all_but([spec, *kept.values()])
     status, control = kept["status"], kept["control"]
+    ours, theirs = socket.socketpair()
 
     def child() -> None:
         os.close(control)
+        ours.close()
         # The interpreter says `started` and closes `status` before it runs the program.
         for name in ("stdin", "stdout", "stderr", "status"):
             os.set_inheritable(kept[name], True)
         os.set_inheritable(spec, True)
-        _confine_and_run(host, place, uid, spec, filter_program)
+        _confine_and_run(host, place, uid, spec, theirs)
 
     pid = spawn.fork(child)
-    for name in ("stdin", "stdout", "stderr"):
-        os.close(kept[name])
-    jailed.supervise(pid, control, status, _kill_descendants(uid), _nothing)
+    for descriptor in (kept["stdin"], kept["stdout"], kept["stderr"]):
+        os.close(descriptor)
+    theirs.close()
+    attendant = _attendant(ours, place, uid)
+    attended = None if attendant is None else (attendant.listener, attendant.answer)
+    jailed.supervise(pid, control, status, _kill_descendants(uid), _nothing, attended)
     # The kernel may still be tearing down what was killed; nothing may outlive us.
     deadline = time.monotonic() + 2
     while watchdog.descendants(os.getpid()) and time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 """Files into a workspace that a hostile program may be changing meanwhile.
 
-Each folder on the way is opened without following links, below the one before; an
-older file is unlinked, never written through. The mirror image of `collection`.
+Each folder on the way is opened without following links, below the one before; a new file
+takes an older one's place when it is whole. The mirror image of `collection`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,19 @@ def _enter(folder: int, name: str, owner: int | None) -> int:
     return below
 
 
+def _write(name: str, folder: int, content: bytes, owner: int | None) -> os.stat_result:
+    file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(file, view) :]
+        if owner is not None:
+            os.fchown(file, owner, owner)
+        return os.fstat(file)
+    finally:
+        os.close(file)
+
+
 def put(workspace: str, name: str, content: bytes, owner: int | None) -> Fingerprint:
     """Write one file; answers what it looks like. The name was checked. Raises OSError."""
     *folders, last = name.split("/")
@@ -37,18 +50,14 @@ def put(workspace: str, name: str, content: bytes, owner: int | None) -> Fingerp
             below = _enter(folder, part, owner)
             os.close(folder)
             folder = below
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(last, dir_fd=folder)
-        file = os.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        part = f".{os.urandom(8).hex()}.part"
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(file, view) :]
-            if owner is not None:
-                os.fchown(file, owner, owner)
-            status = os.fstat(file)
-        finally:
-            os.close(file)
+            status = _write(part, folder, content, owner)
+            os.rename(part, last, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=folder)
+            raise
     finally:
         os.close(folder)
     return status.st_ino, status.st_size, status.st_mtime_ns

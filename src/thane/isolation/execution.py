@@ -8,16 +8,18 @@ from what the program printed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thane.isolation import accounting, collection, launch, spawn, tiers, watchdog
+from thane.isolation import accounting, cgroups, collection, guest, launch, spawn, tiers, watchdog
 from thane.isolation.attach import Attached
 from thane.isolation.cgroups import Group, GroupLimits
+from thane.isolation.guest_monitor import GuestMonitor, limits_while_made
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor, Send
 from thane.isolation.nursery import Nursery, Ready
@@ -56,6 +58,7 @@ class Execution:
         self._jail: launch.Launched | None = None
         self._orphans: list[int] = []  # killed with their supervisor, so ours to reap
         self._attached: Attached | None = None
+        self._monitor: Monitor | None = None
 
     async def run(self) -> Finished:
         """Run to the end. Raises Refused when the job could not be started at all."""
@@ -77,12 +80,14 @@ class Execution:
         finally:
             if self._ready is not None:
                 await self._nursery.give_back(self._ready, keep_place=keep)
-            elif not keep:
-                self._host.stage.close_place(place)
+            else:
+                await self._give_back(place, keep_place=keep)
 
     async def _open(self) -> Place:
         """The job's folders; in the tiers with namespaces a ready jail's, made to fit the job."""
         limits = self._request.limits
+        if self._tier == tiers.T3:
+            return self._open_for_guest()
         if not tiers.has_namespaces(self._tier):
             return self._host.stage.open_place(self._name, limits.disk_bytes, self._host.uid(self._slot))
         self._ready = ready = await self._nursery.take(self._tier)
@@ -91,6 +96,39 @@ class Execution:
         if ready.group is not None:
             ready.group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
         return ready.place
+
+    def _open_for_guest(self) -> Place:
+        """A uid of its own beside the zygote's jails, folders, and a group with room for runsc to start."""
+        limits = self._request.limits
+        self._slot = self._nursery.take_slot()
+        name = f"guest-{self._name}"
+        try:
+            place = self._host.stage.open_place(name, limits.disk_bytes, self._host.uid(self._slot))
+            if self._host.groups is not None:
+                self._group = self._host.groups.create(name)
+                self._group.limit(limits_while_made(limits))
+        except OSError:
+            self._nursery.give_slot(self._slot)
+            raise
+        return place
+
+    async def _give_back(self, place: Place, *, keep_place: bool) -> None:
+        """What was made for a jail that the zygote has not made."""
+        if self._group is not None:
+            await cgroups.remove_soon(self._group)
+        if not keep_place:
+            self._host.stage.close_place(place)
+        if self._tier == tiers.T3:
+            self._nursery.give_slot(self._slot)
+
+    def raise_memory(self, memory_bytes: int) -> bool:
+        """Let it have more memory from now on; False if it does not run yet."""
+        if self._monitor is None:
+            return False
+        limits = replace(self._request.limits, memory_bytes=memory_bytes)
+        self._request = replace(self._request, limits=limits)
+        self._monitor.raise_memory(limits)
+        return True
 
     def stop(self, cause: str) -> None:
         """End it, with everything in the jail. The first cause counts."""
@@ -124,7 +162,10 @@ class Execution:
         request = self._request
         Path(place.code, launch.source_name(request)).write_bytes(request.code)
         inputs: dict[str, collection.Fingerprint] = {}
+        total = sum(len(content) for _, content in request.files)
         try:
+            if total > request.limits.disk_bytes:  # without a mount of its own nothing else would refuse
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             for name, content in request.files:
                 path = Path(place.workspace, name)
                 self._make_folders(place.workspace, path)
@@ -132,7 +173,6 @@ class Execution:
                 self._give(path)
                 inputs[name] = collection.fingerprint(str(path))
         except OSError as error:
-            total = sum(len(content) for _, content in request.files)
             message = f"the input files ({total} bytes) do not fit the workspace: {error.strerror}"
             raise Refused("invalid", message, "Send less, rename the file, or raise --disk.") from error
         return inputs
@@ -159,15 +199,14 @@ class Execution:
         started = self._ready is not None
         attached = Attached(jail, self._request.limits.output_bytes, pass_on, started=started)
         self._attached = attached
-        monitor: Monitor | None = None
         try:
             try:
                 await asyncio.wait_for(attached.turned.wait(), _SETUP_SECONDS)
             except TimeoutError:
                 self._kill()
             if attached.started.is_set():
-                monitor = self._monitor(place, jail)
-                await self._until_end(monitor, attached)
+                self._monitor = self._watch(place, jail)
+                await self._until_end(self._monitor, attached)
             await attached.exited.wait()
         except asyncio.CancelledError:
             self._kill()
@@ -180,28 +219,43 @@ class Execution:
             said = f"the jail of job {self._request.id} (tier {self._tier}) said: {remains.complaints}\n"
             sys.stderr.write(said)
             sys.stderr.flush()
-        if monitor is None:
+        if self._monitor is None and self.cause is not None:
+            raise Refused("cancelled", "cancelled before it started")
+        if self._monitor is None:
             reason = remains.complaints or "it gave no reason"
             raise Refused("jail_failed", f"the jail of tier {self._tier} could not be set up: {reason}")
         report = accounting.parse_report(remains.report)
+        usage = self._monitor.finish(report, remains.consumed_us)
         ended = Ended(
-            cause=self.cause,
+            cause=self.cause or self._monitor.overrun,  # it may have ended before we looked
             report=report,
             wait_status=remains.wait_status,
             oom_kills=self._group.oom_kills() if self._group is not None else 0,
             stdout_truncated=remains.stdout_truncated,
             stderr_truncated=remains.stderr_truncated,
         )
-        return ended, monitor.finish(report, remains.consumed_us)
+        return ended, usage
 
     def _start(self, place: Place) -> launch.Launched:
+        if self._tier == tiers.T3:
+            return guest.start(self._host, self._request, place, self._slot, self._group)
         if self._ready is None:
             return launch.start_confined(self._host, self._request, place, self._slot)
         plan = launch.plan(self._host, self._request, self._tier, place, self._slot)
         self._ready.hand_over(plan, launch.standard_input(self._request))
         return self._ready.launched
 
-    def _monitor(self, place: Place, jail: launch.Launched) -> Monitor:
+    def _watch(self, place: Place, jail: launch.Launched) -> Monitor:
+        if self._tier == tiers.T3:
+            return GuestMonitor(
+                place,
+                self._request.limits,
+                self._group,
+                root=jail.pid,
+                send=self._send,
+                stop=self.stop,
+                sample_seconds=self._request.sample_seconds,
+            )
         return Monitor(
             place,
             self._request.limits,
@@ -210,6 +264,7 @@ class Execution:
             first=jail.pid if tiers.has_namespaces(self._tier) else None,
             send=self._send,
             stop=self.stop,
+            sample_seconds=self._request.sample_seconds,
         )
 
     async def _until_end(self, monitor: Monitor, attached: Attached) -> None:

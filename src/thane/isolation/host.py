@@ -24,6 +24,7 @@ class Host:
     uids: int  # how many there are: the first is the zygote's, one each for the jails
     processors: list[int] = field(default_factory=list)
     force_tier: str | None = None  # tests only: use this tier or none
+    runsc: str | None = None  # gVisor, if it is installed
     visible: Visible = field(init=False)
     confinement: tuple[list[str], list[str]] = ([], [])  # what tier T1 may read, and only list
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import select
     import types
 
 SOURCE_NAME = "main.py"
@@ -23,6 +24,7 @@ _SIGKILL = 9
 _SIGPIPE, _SIGXFSZ = 13, 25
 _REAP_EVERY_MS = 200
 _PR_SET_DUMPABLE = 4
+GUEST_PLAN, GUEST_MARKER = "/run/code/plan", "/tmp/.thane-started"
 
 Spec = dict[str, Any]
 
@@ -38,19 +40,19 @@ def read_spec(descriptor: int) -> Spec:
 
 
 def supervise(
-    child: int, control: int, status: int, kill_all: Callable[[], None], ending: Callable[[], None]
+    child: int,
+    control: int,
+    status: int,
+    kill_all: Callable[[], None],
+    ending: Callable[[], None],
+    attended: tuple[int, Callable[[], None]] | None = None,
 ) -> None:
     """Wait until `child` ends or `control` says stop; then end and reap everything, and report on `status`.
 
     `control` is a pipe: a byte or its closing (the isolation program died) means stop.
+    `attended` is a descriptor, and what to do when something comes there.
     """
-    import select
-
-    ended = os.pidfd_open(child)
-    poller = select.poll()
-    poller.register(control, select.POLLIN)
-    poller.register(ended, select.POLLIN)
-
+    poller = _poller(control, os.pidfd_open(child), *((attended[0],) if attended is not None else ()))
     result: int | None = None
     cpu, peak = 0.0, 0
 
@@ -75,7 +77,7 @@ def supervise(
         if result is not None:
             break
         # Now and then reap the orphans that have come to us: zombies count as processes.
-        if control in [descriptor for descriptor, _ in poller.poll(_REAP_EVERY_MS)]:
+        if control in _stirred(poller, attended):
             break
 
     kill_all()
@@ -91,6 +93,27 @@ def supervise(
     read, written = own_io()
     report = f"{how} {value}\ncpu_us {int(cpu * 1e6)}\npeak {peak * 1024}\nread {read}\nwritten {written}\n"
     os.write(status, report.encode())
+
+
+def _poller(*descriptors: int) -> select.poll:
+    import select
+
+    made = select.poll()
+    for descriptor in descriptors:
+        made.register(descriptor, select.POLLIN)
+    return made
+
+
+def _stirred(poller: select.poll, attended: tuple[int, Callable[[], None]] | None) -> list[int]:
+    """Wait a moment and attend to what came; answers the descriptors that are ready."""
+    ready = dict(poller.poll(_REAP_EVERY_MS))
+    if attended is not None and attended[0] in ready:
+        descriptor, attend = attended
+        if ready[descriptor] & 1:  # POLLIN
+            attend()
+        else:
+            poller.unregister(descriptor)  # nobody is left who could ask
+    return list(ready)
 
 
 def own_io() -> tuple[int, int]:
@@ -208,7 +231,43 @@ def forget_machinery() -> None:
     sys.orig_argv[:] = [sys.executable, SOURCE_NAME]
 
 
+def run_in_guest() -> None:
+    """Under gVisor: no descriptor but the streams, so the plan is a file, and a marker says `started`.
+
+    The first process removes the marker as it sees it, and so starts the clock and the program.
+    """
+    import resource
+    import time
+
+    with open(GUEST_PLAN, "rb") as file:
+        spec: Spec = marshal.loads(file.read())
+    os.close(os.open(GUEST_MARKER, os.O_CREAT | os.O_WRONLY, 0o600))
+    while os.path.exists(GUEST_MARKER):
+        time.sleep(0.001)
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        for number, value in spec["rlimits"]:
+            highest = resource.getrlimit(number)[1]  # the guest's kernel has its own
+            allowed = value if highest == resource.RLIM_INFINITY else min(value, highest)
+            resource.setrlimit(number, (allowed, allowed))
+        run(spec)
+        return
+    # Process 1 of the guest: orphans come to it, and its end ends them all.
+    status = None
+    while status is None:
+        pid, code = os.wait()
+        if pid == child:
+            status = code
+    if os.WIFSIGNALED(status):
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
 def main() -> None:
+    if sys.argv[1] == "guest":
+        run_in_guest()
+        return
     spec = read_spec(int(sys.argv[1]))
     os.write(spec["status"], b"started\n")
     os.close(spec["status"])

@@ -22,6 +22,7 @@ from thane.isolation.nursery import Nursery
 from thane.isolation.probe import Probe
 from thane.isolation.queueing import Slots
 from thane.isolation.request import Refused, Request
+from thane.isolation.sandbox import Sandbox
 from thane.isolation.sandboxes import Sandboxes
 
 REMEMBERED_SECONDS = 600.0
@@ -134,21 +135,28 @@ class Jobs:
         if request.context is None:
             self._count += 1
             return Execution(self._host, self._nursery, request, tier, slot, str(self._count), send)
-        if not tiers.has_namespaces(tier):
-            message = f"this machine has tier {tier}, which has no stateful sandboxes"
-            raise Refused("isolation_unavailable", message, _UNAVAILABLE_HINT)
-        return Cell(self._host, await self._sandboxes.get(server, tier, request), request, send)
+        return Cell(self._host, await self.home(request, server), request, send)
 
     async def _tier_for(self, request: Request) -> str:
+        """The strongest tier that works; T3, which is slow to start, only if the job demands it."""
+        if request.minimum_tier == tiers.ON_DEMAND:
+            await self._demand(tiers.ON_DEMAND)
+            return tiers.ON_DEMAND
         best = await self._probe.best()
         if best is None:
             raise Refused(
                 "isolation_unavailable", "no tier of isolation works on this machine", _UNAVAILABLE_HINT
             )
         if tiers.rank(best) < tiers.rank(request.minimum_tier):
-            message = f"the job asks for tier {request.minimum_tier} and this machine has {best}"
-            raise Refused("isolation_unavailable", message, _UNAVAILABLE_HINT)
+            await self._demand(request.minimum_tier)
         return best
+
+    async def _demand(self, tier: str) -> None:
+        """Refuse, with what is missing and what brings it, unless the tier works."""
+        missing, remedy = await self._probe.lacks(tier)
+        if missing:
+            message = f"the job asks for tier {tier}, which this machine does not have: {missing}"
+            raise Refused("isolation_unavailable", message, f"{remedy}. {_UNAVAILABLE_HINT}")
 
     def stop(self, job_id: str, cause: str) -> None:
         """End a job wherever it is; unknown ids are nobody's business any more."""
@@ -158,6 +166,20 @@ class Jobs:
             self._starting[job_id] = cause
         elif job_id in self._running:
             self._running[job_id].stop(cause)
+
+    def raise_memory(self, job_id: str, memory_bytes: int) -> bool:
+        """Let a running job have more memory; False if it does not run."""
+        running = self._running.get(job_id)
+        return running is not None and running.raise_memory(memory_bytes)
+
+    async def home(self, request: Request, server: str) -> Sandbox:
+        """The stateful sandbox that a request means, made if there is none. Raises Refused."""
+        tier = await self._tier_for(request)
+        if not tiers.has_namespaces(tier):
+            message = f"tier {tier} has no stateful sandboxes: each of its executions is in a fresh jail"
+            hint = "Leave the context out, or use a tier of T2 or T2-, which have contexts."
+            raise Refused("isolation_unavailable", message, f"{hint} {_UNAVAILABLE_HINT}")
+        return await self._sandboxes.get(server, tier, request)
 
     def recall(self, job_id: str) -> dict[str, Any] | None:
         self._forget_old()

@@ -13,13 +13,16 @@ import resource
 import signal
 from dataclasses import dataclass
 
-from thane.isolation import confined, root, seccomp, spawn, tiers
+from thane.isolation import confined, root, spawn, tiers
 from thane.isolation.host import Host
 from thane.isolation.request import Request
 from thane.isolation.stage import Place
 
 CPU_LIMIT = resource.RLIMIT_CPU
-_OPEN_FILES = 1024
+# Without a network namespace nobody counts what descriptors on their way hold, so there are few of them.
+_OPEN_FILES, _OPEN_FILES_CONFINED = 1024, 256
+# Signals and timers that wait: the kernel counts them for the whole user.
+_WAITING_SIGNALS = 256
 _STACK = 8 << 20
 _LOCKED_MEMORY = 1 << 16
 # A second line behind the watchdog: what one process may map. Generous, as interpreters
@@ -59,15 +62,21 @@ def resource_limits(request: Request, tier: str) -> list[tuple[int, int]]:
     found = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, limits.disk_bytes),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES_CONFINED if tier == tiers.T1 else _OPEN_FILES),
         (resource.RLIMIT_STACK, _STACK),
         (resource.RLIMIT_MEMLOCK, _LOCKED_MEMORY),
         (resource.RLIMIT_CPU, seconds),
     ]
+    if tier != tiers.T3:  # a guest's kernel has none of these, and its signals and queues are its own
+        found += [(resource.RLIMIT_SIGPENDING, _WAITING_SIGNALS), (resource.RLIMIT_MSGQUEUE, 0)]
     if tier != tiers.T2:
         found.append((resource.RLIMIT_AS, limits.memory_bytes * _ADDRESS_SPACE_FACTOR + _ADDRESS_SPACE_MORE))
+    if tier in (tiers.T2_MINUS, tiers.T1):  # a guest's kernel does not count processes
         found.append((resource.RLIMIT_NPROC, limits.processes + _others_of_this_user(tier)))
     highest = {number: resource.getrlimit(number)[1] for number, _ in found}
+    if highest[resource.RLIMIT_NOFILE] != resource.RLIM_INFINITY:
+        # Fewer than the isolation program may have on their way: the kernel counts both for one user.
+        highest[resource.RLIMIT_NOFILE] //= 2
     return [
         (number, value if highest[number] == resource.RLIM_INFINITY else min(value, highest[number]))
         for number, value in found
@@ -130,7 +139,7 @@ def standard_input(request: Request) -> int:
 
 def plan(host: Host, request: Request, tier: str, place: Place, slot: int) -> dict[str, object]:
     """What the program's process is told, but for its descriptors."""
-    inside = tiers.has_namespaces(tier)
+    inside = tier != tiers.T1
     workspace, code = (root.WORKSPACE, root.CODE) if inside else (place.workspace, place.code)
     cpus = affinity(host.processors, request.limits.cpu_millicores, slot) if tier == tiers.T2_MINUS else set()
     return {
@@ -161,14 +170,13 @@ def start_confined(host: Host, request: Request, place: Place, slot: int) -> Lau
     ours = {name: ends[0] for name, ends in pipes.items()}
     kept = {name: theirs[name] for name in ("stdin", "stdout", "stderr", "status", "control")}
     spec = sealed_memory(marshal.dumps({**plan(host, request, tiers.T1, place, slot), **kept}))
-    filter_program = seccomp.build(tiers.rules(tiers.T1))
     uid = host.uid(slot)
 
     def supervisor() -> None:
         os.dup2(theirs["diagnostics"], 2)  # first: from here on a failure has somebody to tell it to
         os.sched_setaffinity(0, affinity(host.processors, request.limits.cpu_millicores, slot))
         spawn.be_first_to_go()
-        confined.supervise(host, place, uid=uid, spec=spec, filter_program=filter_program, kept=kept)
+        confined.supervise(host, place, uid=uid, spec=spec, kept=kept)
 
     pid = spawn.fork(supervisor)
     pidfd = os.pidfd_open(pid)

@@ -31,7 +31,6 @@ MS_PRIVATE = 1 << 18
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
-PR_SET_SECCOMP = 22
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
@@ -41,6 +40,7 @@ MNT_DETACH = 2
 SYS_OPEN_TREE = 428
 SYS_MOVE_MOUNT = 429
 SYS_OPENAT2 = 437
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 SYS_LANDLOCK_CREATE_RULESET = 444
 SYS_LANDLOCK_ADD_RULE = 445
 SYS_LANDLOCK_RESTRICT_SELF = 446
@@ -110,6 +110,14 @@ def pivot_root(new: str, old: str) -> None:
 
 def set_host_name(name: str) -> None:
     _check(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name))), "sethostname")
+
+
+def act_on_files_as(uid: int) -> None:
+    """From now on the kernel checks file permissions for `uid` and its group, and for nobody else."""
+    for name in ("setfsgid", "setfsuid"):
+        getattr(_libc, name)(ctypes.c_uint32(uid))
+        if getattr(_libc, name)(ctypes.c_uint32(0xFFFFFFFF)) != uid:  # it tells what is, and changes nothing
+            raise OSError(errno.EPERM, f"{name}: {os.strerror(errno.EPERM)}")
 
 
 class _CapHeader(ctypes.Structure):

@@ -13,11 +13,10 @@ from typing import Any
 
 from thane.isolation import accounting, watchdog
 from thane.isolation.accounting import Usage
-from thane.isolation.cgroups import Group
+from thane.isolation.cgroups import Group, GroupLimits
 from thane.isolation.request import Limits
 from thane.isolation.stage import INODES, Place
 
-_SAMPLE_SECONDS = 1.0
 _GROUP_PERIOD = 0.1
 _DISK_PERIOD = 0.25
 _CALM_PERIOD = 0.25
@@ -40,6 +39,7 @@ class Monitor:
         first: int | None,
         send: Send,
         stop: Callable[[str], None],
+        sample_seconds: float = 1.0,
     ) -> None:
         self._place = place
         self._limits = limits
@@ -48,10 +48,14 @@ class Monitor:
         self._first = first
         self._send = send
         self._stop = stop
+        self._sample_seconds = sample_seconds
         self._began = time.monotonic()
         # What making the jail took is ours, not the program's.
         self._setup_cpu_us = group.cpu_us() if group is not None else 0
+        self._setup_memory = 0
         self.usage = Usage()
+        self._removed_bytes = 0
+        self.overrun: str | None = None  # at the last look: which limit of its folders was exceeded
         self.calm = False  # nothing is asked of the jail now: look less often
 
     async def watch(self) -> None:
@@ -65,23 +69,31 @@ class Monitor:
                 next_disk = before + _DISK_PERIOD
                 self._look_at_disk()
             if before >= next_sample:
-                next_sample = before + _SAMPLE_SECONDS
+                next_sample = before + self._sample_seconds
                 self._sample(memory)
             spent = time.monotonic() - before
             # Looking must not take more than a fifth of a processor, however much there is to look at.
-            await asyncio.sleep(max(_CALM_PERIOD if self.calm else period, 4 * spent))
+            pause = _CALM_PERIOD if self.calm else min(period, self._sample_seconds)
+            await asyncio.sleep(max(pause, 4 * spent))
+
+    def raise_memory(self, limits: Limits) -> None:
+        """From now on the jail may use as much memory as these limits say."""
+        self._limits = limits
+        if self._group is not None:
+            self._group.limit(GroupLimits(limits.memory_bytes, limits.cpu_millicores, limits.processes))
 
     def look(self) -> int:
         """Bytes of memory in use now; says `stop` when they are too many."""
         if self._group is not None:
             if self._group.oom_kills():
                 self._stop("memory")
-            memory = self._group.memory_now()
+            memory = max(0, self._group.memory_now() - self._setup_memory)
         else:
             proc, pids = self._processes()
             # The user's own limit is only near where his other processes count too (tier T1).
             if len(pids) > _PROCESS_SLACK * self._limits.processes:
                 self._stop("processes")
+            self._look_at_sockets(pids)
             memory = watchdog.memory(proc, pids, self._limits.memory_bytes)
             if self._place.tmpfs:
                 memory += accounting.used_of_file_system(self._place.base)
@@ -100,12 +112,31 @@ class Monitor:
                 return proc, []
         return "/proc", [str(pid) for pid in watchdog.descendants(self._root)]
 
+    def _look_at_sockets(self, pids: list[str]) -> None:
+        """Their buffers belong to no process. Without namespaces it looks at removed files as well."""
+        self._removed_bytes = 0
+        if self._first is not None:
+            try:
+                sockets = watchdog.sockets_in_namespace(f"/proc/{self._first}")
+            except _GONE:
+                return
+        else:
+            found = watchdog.opened([int(pid) for pid in pids])
+            sockets, self._removed_bytes = found.sockets, found.removed_bytes
+            if found.hidden:
+                self._stop("hidden")
+        if sockets > watchdog.most_sockets(self._limits.memory_bytes):
+            self._stop("sockets")
+
     def _look_at_disk(self) -> None:
-        used, entries = accounting.used_below(self._place.writable)
-        if used > self._limits.disk_bytes:
-            self._stop("disk")
-        elif entries > INODES:
-            self._stop("entries")
+        over = self._over(*accounting.used_below(self._place.writable))
+        if over is not None:
+            self._stop(over)
+
+    def _over(self, used: int, entries: int) -> str | None:
+        if used + self._removed_bytes > self._limits.disk_bytes:
+            return "disk"
+        return "entries" if entries > INODES else None
 
     def _sample(self, memory: int) -> None:
         self.usage.wall_us = int((time.monotonic() - self._began) * 1e6)
@@ -122,7 +153,8 @@ class Monitor:
         if self._place.tmpfs:
             used = accounting.used_of_file_system(self._place.base)
         else:
-            used, _ = accounting.used_below(self._place.writable)
+            used, entries = accounting.used_below(self._place.writable)
+            self.overrun = self._over(used, entries)
         self.usage.workspace_bytes = used
         # Memory file systems do not count as disk for the kernel: what was put there is what was written.
         self.usage.disk_write_bytes = max(self.usage.disk_write_bytes, used)
@@ -133,11 +165,13 @@ class Monitor:
         usage.wall_us = int((time.monotonic() - self._began) * 1e6)
         if self._group is not None:
             usage.cpu_us = self._group.cpu_us() - self._setup_cpu_us
-            usage.peak_memory_bytes = max(usage.peak_memory_bytes, self._group.peak_memory())
+            peak = self._group.peak_memory() - self._setup_memory
+            usage.peak_memory_bytes = max(usage.peak_memory_bytes, peak)
         else:
             # The report counts the program alone; without one there is only the sum with the jail's making.
-            usage.cpu_us = report.get("cpu_us", consumed_us)
+            usage.cpu_us = max(0, report.get("cpu_us", consumed_us) - self._setup_cpu_us)
             usage.peak_memory_bytes = max(usage.peak_memory_bytes, report.get("peak", 0))
+        self._removed_bytes = 0
         self._look_at_workspace()
         usage.disk_read_bytes = report.get("read", 0)
         usage.disk_write_bytes = max(usage.disk_write_bytes, report.get("written", 0))

@@ -75,7 +75,7 @@ class _Zygote:
         os.waitpid(self.pid, 0)
 
 
-def _root_plan(host: Host) -> root.Plan:
+def root_plan(host: Host) -> root.Plan:
     seen = host.visible
     python = host.interpreter
     folders = (*seen.system, *(path for path, link in seen.links if link is None))
@@ -180,11 +180,9 @@ class Nursery:
 
     async def _order(self, running: _Zygote, tier: str, *, agent: bool) -> tuple[Ready | None, str]:
         """A jail from this zygote; or None and what it complains of: nothing if the zygote is gone."""
-        if not self._slots:
-            most = self._host.uids - 1
-            raise Refused("isolation_unavailable", f"{most} jails live already", "Close stateful sandboxes.")
+        slot = self.take_slot()
         self._count += 1
-        slot, name = self._slots.pop(), f"jail-{self._count}"
+        name = f"jail-{self._count}"
         place = self._host.stage.open_place(name, _DISK_UNTIL_HANDED_OVER, self._host.uid(slot))
         groups = self._host.groups if tier == tiers.T2 else None
         group = groups.create(name) if groups is not None else None
@@ -244,6 +242,16 @@ class Nursery:
             self._host.stage.close_place(jail.place)
         self._slots.append(jail.slot)
 
+    def take_slot(self) -> int:
+        """A uid's number for a jail that the zygote does not make. Raises Refused when all are taken."""
+        if not self._slots:
+            most = self._host.uids - 1
+            raise Refused("isolation_unavailable", f"{most} jails live already", "Close stateful sandboxes.")
+        return self._slots.pop()
+
+    def give_slot(self, slot: int) -> None:
+        self._slots.append(slot)
+
     # -- the zygote ------------------------------------------------------------------------
 
     async def _running(self) -> _Zygote:
@@ -262,7 +270,7 @@ class Nursery:
     async def _start(self) -> _Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mapped = self._host.uid_base is not None
-        said = sealed_memory(zygote.plan_of(_root_plan(self._host), _SOURCE, mapped=mapped))
+        said = sealed_memory(zygote.plan_of(root_plan(self._host), _SOURCE, mapped=mapped))
         executable = self._host.interpreter.executable
         command = [
             executable,

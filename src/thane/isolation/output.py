@@ -2,7 +2,8 @@
 
 A piece goes out at once when nothing went out in the last 50 ms; what follows sooner
 waits for that time to pass or for 64 KB, so a busy program does not make a frame per
-line. Bytes are never decoded or changed.
+line. Bytes are never decoded or changed. What comes after the limit is read and dropped, at a
+pace that leaves the processor to others: a pipe full each 2 ms, some 30 MB/s.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 PIECE = 1 << 16
 INTERVAL = 0.05
+_PAUSE = 0.002
 
 
 class Output:
@@ -26,6 +28,7 @@ class Output:
         self._waiting = bytearray()
         self._last_sent = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self.truncated = False
         self.done = asyncio.Event()
@@ -42,7 +45,14 @@ class Output:
             self.close()
         elif not self.truncated:
             self._keep(data)
+        elif self._pause is None:
+            self._loop.remove_reader(self._descriptor)
+            self._pause = self._loop.call_later(_PAUSE, self._go_on)
         return bool(data)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._descriptor, self._readable)
 
     def _keep(self, data: bytes) -> None:
         kept = data[: self._left]
@@ -83,6 +93,8 @@ class Output:
     def close(self) -> None:
         if self.done.is_set():
             return
+        if self._pause is not None:
+            self._pause.cancel()
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
         self._flush()

@@ -8,9 +8,10 @@ what would bring it.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
-from thane.isolation import landlock, tiers
+from thane.isolation import gvisor, landlock, tiers
 from thane.isolation.execution import Execution
 from thane.isolation.host import Host
 from thane.isolation.nursery import Nursery
@@ -20,6 +21,7 @@ _DEADLINE = 15.0
 _WORD = b"ready"
 _PROBE_SLOT = 0
 _REMEDIES = {
+    tiers.T3: gvisor.REMEDY,
     tiers.T2: "Run as root, or under a delegated cgroup:"
     " systemd-run --user --scope -p Delegate=yes thane serve",
     tiers.T2_MINUS: "Allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu"
@@ -52,28 +54,36 @@ class Probe:
         self._count = 0
 
     async def best(self) -> str | None:
-        """The strongest tier that works; weaker ones are not tried."""
+        """The strongest tier that works, but for T3; weaker ones are not tried."""
+        forced = self._host.force_tier
         async with self._lock:
-            for tier in tiers.TRIED:
+            for tier in tiers.TRIED if forced is None else (forced,):
                 if not await self._try(tier):
                     if tiers.has_namespaces(tier):
                         self._nursery.keep_in_stock(tier)
                     return tier
         return None
 
+    async def lacks(self, tier: str) -> tuple[str, str]:
+        """What this tier lacks here and which command brings it; two empty texts if it works."""
+        if tier not in tiers.KNOWN:
+            return "", ""
+        async with self._lock:
+            missing = await self._try(tier)
+        return missing, self._remedy(tier) if missing else ""
+
     async def ladder(self) -> list[dict[str, Any]]:
         """Every rung, strongest first."""
         async with self._lock:
-            for tier in tiers.TRIED:
+            for tier in tiers.KNOWN:
                 await self._try(tier)
-        reports = [
-            self._report(tiers.T3, "no virtual machine or gVisor is configured", "Use tier T2 or T2-.")
-        ]
-        reports += [self._report(tier, self._missing[tier], self._remedy(tier)) for tier in tiers.TRIED]
+        reports = [self._report(tier, self._missing[tier], self._remedy(tier)) for tier in tiers.KNOWN]
         reports.append(self._report(tiers.T0, "code is never run without isolation", "Use any other tier."))
         return reports
 
     def _remedy(self, tier: str) -> str:
+        if tier == tiers.T3 and self._host.runsc is not None and not self._host.stage.mounted:
+            return _REMEDIES[tiers.T2_MINUS]
         if tier == tiers.T2 and self._host.groups is not None:
             return _REMEDIES[tiers.T2_MINUS]  # the control groups are there: it lacks what T2- lacks
         return _REMEDIES[tier]
@@ -97,7 +107,9 @@ class Probe:
         host = self._host
         if host.force_tier is not None and tier != host.force_tier:
             return f"not tried, as the program was told to use {host.force_tier} only"
-        if tiers.has_namespaces(tier) and not host.stage.mounted:
+        if tier == tiers.T3 and (host.runsc is None or not os.access(host.runsc, os.X_OK)):
+            return "gVisor (runsc) is not installed"
+        if tier != tiers.T1 and not host.stage.mounted:
             return "the kernel denies new namespaces to this user"
         if tier == tiers.T2 and host.groups is None:
             return host.groups_missing

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 MAX_NAME = 255
 MAX_PATH = 1024
 MAX_FILES = 1000
+# Control, format (U+202E turns the direction of what follows), line and paragraph ends.
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
+LEAST_SAMPLE_MS = 50
 _MINIMUMS = {
     "memory_bytes": 16 << 20,
     "cpu_millicores": 1,
@@ -52,6 +56,9 @@ class Request:
     sandbox_id: str = ""
     context: str | None = None  # the stateful context to run in; None: a fresh jail of its own
     share: str = ""  # whose share of the slots it takes
+    jail: str = ""  # the stateful sandbox's jail that must still be there; empty: any, or a new one
+    continues: bool = False  # the context's interpreter must still be there
+    sample_seconds: float = 1.0
 
 
 def check_name(name: str) -> str | None:
@@ -67,8 +74,8 @@ def check_name(name: str) -> str | None:
             return "the name is not a plain relative path"
         if len(part.encode()) > MAX_NAME:
             return f"a part of the name is longer than {MAX_NAME} bytes"
-    if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        return "the name has control characters"
+    if any(unicodedata.category(character) in _UNSEEN for character in name):
+        return "the name has control characters, or characters that change how text reads"
     if "\\" in name:
         return "the name has a backslash"
     return None
@@ -146,4 +153,33 @@ def parse(header: dict[str, Any], body: bytes) -> Request:
         sandbox_id=str(job.get("sandbox_id", "")),
         context=_context(job.get("context")),
         share=str(job.get("share", "")),
+        jail=str(job.get("jail", "")),
+        continues=bool(job.get("continues", False)),
+        sample_seconds=_sample_seconds(job.get("sample_ms", 1000)),
+    )
+
+
+def _sample_seconds(value: object) -> float:
+    if not isinstance(value, int) or isinstance(value, bool) or value < LEAST_SAMPLE_MS:
+        raise _invalid(f"samples are taken every {LEAST_SAMPLE_MS} ms or less often")
+    return value / 1000
+
+
+def parse_home(header: dict[str, Any]) -> Request:
+    """What a stateful sandbox is to be made with, if files are put into it before anything runs."""
+    home = header.get("home")
+    if not isinstance(home, dict) or not isinstance(home.get("limits"), dict):
+        raise _invalid("the frame has no home with limits")
+    return Request(
+        id="",
+        language="python",
+        minimum_tier=str(home.get("minimum_tier", "T1")),
+        limits=_limits(home["limits"]),
+        env={},
+        collect=False,
+        code=b"",
+        stdin=b"",
+        files=(),
+        sandbox_id=str(home.get("sandbox_id", "")),
+        jail=str(home.get("jail", "")),
     )

@@ -12,17 +12,19 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from thane.isolation import launch
+from thane.isolation import launch, root
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor
 from thane.isolation.nursery import Nursery, Ready
-from thane.isolation.request import Refused, Request
+from thane.isolation.request import Limits, Refused, Request
 
 _ANSWER_SECONDS = 20.0
 _MOST_SAID = 4096
@@ -40,6 +42,7 @@ class Process:
     status: int = 0
     cpu_us: int = 0
     peak: int = 0
+    code: Path | None = None  # a command's, in a folder of its own: two may run at once
 
     def signal(self, number: int) -> None:
         """Nothing happens if it has ended."""
@@ -47,6 +50,15 @@ class Process:
             return
         try:
             signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return  # it has ended; the agent will say so
+
+    def kill_group(self) -> None:
+        """End it with its process group. Nothing happens if it has ended."""
+        if self.pid <= 0 or self.ended.is_set():
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return  # it has ended; the agent will say so
 
@@ -64,6 +76,8 @@ class Context:
     cells: int = 0  # executions so far
 
     def close(self) -> None:
+        # An execution that runs in it may still listen: the number of a closed descriptor is used again.
+        asyncio.get_running_loop().remove_reader(self.channel.fileno())
         self.channel.close()
         self.process.signal(signal.SIGKILL)
 
@@ -72,6 +86,7 @@ class Sandbox:
     """Made by `open`. `lost` is set when the jail is gone, whatever the reason; `cause` says which."""
 
     def __init__(self, host: Host, nursery: Nursery, jail: Ready, request: Request) -> None:
+        self.id = os.urandom(12).hex()
         self.jail = jail
         self.limits = request.limits
         self.contexts: dict[str, Context] = {}
@@ -96,6 +111,7 @@ class Sandbox:
         )
         self.monitor.calm = True
         self._running = 0
+        self._used_at = time.monotonic()
         self._loop.add_reader(self._agent.fileno(), self._hear)
         self._watch = self._begin_watch()
 
@@ -125,7 +141,17 @@ class Sandbox:
             yield
         finally:
             self._running -= 1
+            self._used_at = time.monotonic()
             self.monitor.calm = self._running == 0
+
+    @property
+    def idle_seconds(self) -> float:
+        """Since something ran in it; 0 while something does."""
+        return 0.0 if self._running else time.monotonic() - self._used_at
+
+    def touch(self) -> None:
+        """It is in use, though nothing runs in it."""
+        self._used_at = time.monotonic()
 
     @property
     def owner(self) -> int | None:
@@ -162,18 +188,22 @@ class Sandbox:
         if not said:
             self._gone()
             return
-        kind, number, *rest = marshal.loads(said)
+        kind, *rest = said.decode("ascii").split()
+        number, *figures = (int(word) for word in rest)
         process = self._processes[number]
         if kind == "began":
             (process.pidfd,) = descriptors
             process.pid = _pid_of(process.pidfd)
             process.began.set()
         else:
-            process.status, process.cpu_us, process.peak = rest
+            process.status, process.cpu_us, process.peak = figures
             self._ended(process)
 
     def _ended(self, process: Process) -> None:
         del self._processes[process.number]
+        if process.code is not None:
+            process.code.unlink()
+            process.code.parent.rmdir()
         process.ended.set()
         process.began.set()
 
@@ -191,6 +221,11 @@ class Sandbox:
         tier = self.jail.tier
         order: dict[str, Any] = launch.plan(self._host, request, tier, self.jail.place, self.jail.slot)
         order |= {"number": process.number, "kind": kind, "processors": []}
+        if kind == "command":
+            process.code = Path(self.jail.place.code, str(process.number), launch.source_name(request))
+            process.code.parent.mkdir()
+            process.code.write_bytes(request.code)
+            order["source"] = f"{root.CODE}/{process.number}/{process.code.name}"
         if kind == "context":
             # Its time is limited per execution, not for its life.
             order["rlimits"] = [pair for pair in order["rlimits"] if pair[0] != launch.CPU_LIMIT]
@@ -213,12 +248,20 @@ class Sandbox:
         known = self.contexts.get(name)
         if known is not None and not known.process.ended.is_set():
             return known
+        if request.continues:
+            message = f"the interpreter of the context {name} has ended, and its variables are gone"
+            raise Refused("context_lost", message)
         self.drop_context(name)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = await self.start(request, "context", [theirs.detach()])
         ours.setblocking(False)
         made = self.contexts[name] = Context(name, process, ours)
         return made
+
+    def has_context(self, name: str) -> bool:
+        """Whether a context of that name has an interpreter that lives."""
+        known = self.contexts.get(name)
+        return known is not None and not self.lost.is_set() and not known.process.ended.is_set()
 
     def drop_context(self, name: str) -> bool:
         """End its interpreter and forget it; False if there is none of that name."""
@@ -229,8 +272,14 @@ class Sandbox:
         context.process.close()
         return True
 
+    def raise_memory(self, limits: Limits) -> None:
+        """Let it have more memory from now on."""
+        self.limits = limits
+        self.monitor.raise_memory(limits)
+
     async def close(self) -> None:
         """End everything and give the folders back."""
+        self.cause = self.cause or "closed"
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
         self.kill()

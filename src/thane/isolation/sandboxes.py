@@ -19,6 +19,15 @@ from thane.isolation.stage import Place
 
 Key = tuple[str, str]  # server's name, sandbox id
 _NO_SANDBOX_HINT = "It begins with the first execution that names a context, and ends with its server."
+_UNKNOWN = (
+    " (it was idle for too long, its server was away for more than a minute, or the isolation program ended)"
+)
+_CAUSES = {
+    "memory": " because it used more memory than it may",
+    "disk": " because it used more disk than it may",
+    "entries": " because it made more files than it may",
+    "processes": " because it ran more processes than it may",
+}
 
 
 @dataclass
@@ -76,22 +85,43 @@ class Sandboxes:
         key = (server, request.sandbox_id)
         entry = self._entries.setdefault(key, Entry(asyncio.Lock()))
         async with entry.making:
+            cause = None
             if entry.sandbox is not None and entry.sandbox.lost.is_set():
+                cause = entry.sandbox.cause
                 await entry.sandbox.close()
                 entry.sandbox = None
+            if request.jail and (entry.sandbox is None or entry.sandbox.id != request.jail):
+                if entry.sandbox is None:
+                    self._entries.pop(key, None)
+                raise _lost(request.sandbox_id, cause)
             if entry.sandbox is None:
                 try:
                     entry.sandbox = await Sandbox.open(self._host, self._nursery, tier, request)
                 except BaseException:
                     self._entries.pop(key, None)
                     raise
+            entry.sandbox.touch()
             return entry.sandbox
+
+    def find_in(self, server: str, sandbox_id: str, jail: str) -> Sandbox:
+        """The sandbox as it lives in one jail. Raises Refused if that is not there any more."""
+        entry = self._entries.get((server, sandbox_id))
+        found = None if entry is None else entry.sandbox
+        if found is None or found.lost.is_set() or (jail and found.id != jail):
+            raise _lost(sandbox_id, None if found is None else found.cause)
+        found.touch()
+        return found
 
     def find(self, server: str, sandbox_id: str) -> Sandbox:
         entry = self._entries.get((server, sandbox_id))
         if entry is None or entry.sandbox is None or entry.sandbox.lost.is_set():
             raise Refused("not_found", f"there is no stateful sandbox {sandbox_id}", _NO_SANDBOX_HINT)
         return entry.sandbox
+
+    def idle(self, server: str) -> dict[str, float]:
+        """For how many seconds nothing has run in each of a server's sandboxes."""
+        found = {key[1]: entry.sandbox for key, entry in self._entries.items() if key[0] == server}
+        return {name: sandbox.idle_seconds for name, sandbox in found.items() if sandbox is not None}
 
     def contexts(self, server: str, sandbox_id: str) -> list[dict[str, Any]]:
         found = self.find(server, sandbox_id).contexts.values()
@@ -123,3 +153,9 @@ class Sandboxes:
             await self.close(*key)
         if self._ending:
             await asyncio.wait(self._ending)
+
+
+def _lost(sandbox_id: str, cause: str | None) -> Refused:
+    why = _CAUSES.get(cause or "", _UNKNOWN)
+    message = f"the jail of {sandbox_id} has ended{why}, and with it its files and its contexts' variables"
+    return Refused("sandbox_lost", message)

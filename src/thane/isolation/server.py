@@ -15,10 +15,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from thane.isolation import collection, request, wire
+from thane.isolation import collection, files, request, wire
 from thane.isolation.jobs import Jobs
 from thane.isolation.probe import Probe
 from thane.isolation.request import Refused
+from thane.isolation.sandbox import Sandbox
 from thane.isolation.sandboxes import Sandboxes
 from thane.isolation.wire import Header
 
@@ -66,6 +67,12 @@ class Connection:
             "context.list": self._list_contexts,
             "context.end": self._end_context,
             "sandbox.close": self._close_sandbox,
+            "sandbox.idle": self._idle,
+            "memory.raise": self._raise_memory,
+            "file.write": self._write_file,
+            "file.read": self._read_file,
+            "file.list": self._list_files,
+            "file.remove": self._remove_file,
         }
 
     async def serve(self) -> None:
@@ -181,6 +188,10 @@ class Connection:
         await self._jobs.close_sandbox(self._server or "", _text(header, "sandbox_id"))
         self._send({"t": "closed", "id": header["id"]})
 
+    async def _idle(self, header: Header, _: bytes) -> None:
+        idle = self._sandboxes.idle(self._server or "")
+        self._send({"t": "idle", "id": header["id"], "idle": idle})
+
     async def _ladder(self, header: Header, _: bytes) -> None:
         self._send({"t": "ladder", "id": header["id"], "tiers": await self._probe.ladder()})
 
@@ -196,14 +207,55 @@ class Connection:
                 descriptor = collection.open_file(finished.place.workspace, name, finished.disk_bytes)
             except OSError as error:
                 raise Refused("refused", f"{name} cannot be taken out: {error}") from error
-            try:
-                while data := os.read(descriptor, _FILE_PIECE):
-                    self._send({"t": "file", "id": stream, "name": name, "end": False}, data)
-                    await self._writer.drain()
-            finally:
-                os.close(descriptor)
-            self._send({"t": "file", "id": stream, "name": name, "end": True})
+            await self._send_file(stream, name, descriptor, finished.disk_bytes)
         self._send({"t": "collected", "id": stream, "files": finished.verdict["files"]})
+
+    async def _send_file(self, stream: int, name: str, descriptor: int, most: int) -> None:
+        left = most  # in a living sandbox it may grow while it is read
+        try:
+            while left > 0 and (data := os.read(descriptor, min(left, _FILE_PIECE))):
+                left -= len(data)
+                self._send({"t": "file", "id": stream, "name": name, "end": False}, data)
+                await self._writer.drain()
+        finally:
+            os.close(descriptor)
+        self._send({"t": "file", "id": stream, "name": name, "end": True})
+
+    async def _raise_memory(self, header: Header, _: bytes) -> None:
+        memory = header.get("memory_bytes")
+        if not isinstance(memory, int) or memory <= 0:
+            raise Refused("invalid", "the frame has no number `memory_bytes`")
+        raised = self._jobs.raise_memory(_job_id(header), memory)
+        self._send({"t": "raised", "id": header["id"], "raised": raised})
+
+    # -- files of stateful sandboxes -----------------------------------------------------
+
+    async def _write_file(self, header: Header, body: bytes) -> None:
+        sandbox = await self._jobs.home(request.parse_home(header), self._server or "")
+        files.write(sandbox, _text(header, "name"), body)
+        self._send({"t": "written", "id": header["id"], "jail": sandbox.id})
+
+    async def _read_file(self, header: Header, _: bytes) -> None:
+        name = _text(header, "name")
+        sandbox = self._home(header)
+        descriptor = files.open_to_read(sandbox, name)
+        await self._send_file(header["id"], name, descriptor, sandbox.limits.disk_bytes)
+
+    async def _list_files(self, header: Header, _: bytes) -> None:
+        found = files.find(self._home(header), _text(header, "folder"))
+        listed = {
+            "files": [{"name": name, "size": size} for name, size in found.files],
+            "refused_files": [list(entry) for entry in found.refused],
+            "files_left_out": found.left_out,
+        }
+        self._send({"t": "files", "id": header["id"], "listing": listed})
+
+    async def _remove_file(self, header: Header, _: bytes) -> None:
+        files.remove(self._home(header), _text(header, "name"))
+        self._send({"t": "removed", "id": header["id"]})
+
+    def _home(self, header: Header) -> Sandbox:
+        return self._sandboxes.find_in(self._server or "", _text(header, "sandbox_id"), _text(header, "jail"))
 
 
 def _job_id(header: Header) -> str:

@@ -116,7 +116,8 @@ class Stage:
         self.mounted = spawn.succeeds(lambda: _take_namespaces(root, as_root))
         if self.mounted:
             _take_namespaces(root, as_root)
-        os.chmod(root, 0o755)
+        # As root the jails' uids must pass. Else nobody: what a program leaves here may be setuid.
+        os.chmod(root, 0o755 if as_root else 0o700)
         for name in ("boot", "etc", "empty", "root", "python", "jobs", "code"):
             os.mkdir(f"{root}/{name}", 0o755)
         for name, text in _ACCOUNTS.items():

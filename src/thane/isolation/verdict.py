@@ -11,15 +11,15 @@ from thane.isolation.accounting import Usage
 from thane.isolation.collection import Found
 from thane.isolation.request import Limits, Request
 from thane.isolation.stage import INODES
+from thane.isolation.watchdog import most_sockets
 
 
 @dataclass(frozen=True)
 class Ended:
     """The facts that a verdict is made of."""
 
-    cause: (
-        str | None
-    )  # why we ended it: timeout, cancelled, lost, memory, disk, entries, processes; None if we did not
+    # Why we ended it: timeout, cancelled, lost, memory, sockets, disk, entries, processes, hidden, broken.
+    cause: str | None
     report: dict[str, int]  # the first process's report; empty if it was killed before it could
     wait_status: int  # of the process that we are the parent of
     oom_kills: int
@@ -60,12 +60,27 @@ def _outcome_of_cause(cause: str, limits: Limits) -> tuple[str, str]:
             "out_of_memory",
             f"used more than {memory} of memory (files in the workspace and in /tmp count); raise --memory",
         ),
+        "sockets": (
+            "out_of_memory",
+            f"held more sockets than {most_sockets(limits.memory_bytes)}, in whose buffers {memory} of memory"
+            " can be hidden; close some, or raise --memory",
+        ),
+        "hidden": (
+            "failed",
+            "ran a program that may not be looked at (one without the right to be read), which this"
+            " tier of isolation cannot count; make it readable",
+        ),
+        "broken": (
+            "failed",
+            "its context spoke out of turn on the channel that is not the code's, and was ended",
+        ),
         "timeout": ("timeout", f"ran longer than {limits.timeout_ms / 1000:g} s; raise --timeout"),
         "disk": ("failed", f"used more than {disk} of disk; raise --disk"),
         "entries": ("failed", f"made more than {INODES} files and folders; put them into an archive"),
         "processes": ("failed", f"ran more than {limits.processes} processes at once; start fewer"),
         "lost": ("cancelled", "the connection that had asked for it was lost"),
         "cancelled": ("cancelled", "cancelled"),
+        "closed": ("cancelled", "its sandbox was ended"),
     }
     return known[cause]
 
@@ -110,4 +125,5 @@ def judge(
         "stderr_truncated": ended.stderr_truncated,
         "files": [{"name": name, "size": size} for name, size in found.files],
         "refused_files": [list(entry) for entry in found.refused],
+        "files_left_out": found.left_out,
     }

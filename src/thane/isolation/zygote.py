@@ -25,6 +25,7 @@ import sys
 import threading
 import traceback
 import types
+from typing import NoReturn
 
 from thane.isolation import birth, libc, root, spawn
 
@@ -55,6 +56,13 @@ def _enter(channel: socket.socket, plan: root.Plan, *, mapped: bool) -> None:
     root.build(plan)
 
 
+def _end() -> NoReturn:
+    """Once the midwives have ended: the isolation program would inherit those that outlive us, unaware."""
+    with contextlib.suppress(ChildProcessError):
+        os.wait()  # with SIGCHLD ignored it returns when no child is left, and reports none
+    os._exit(0)
+
+
 def _in_child(order: birth.Order) -> birth.Program:
     try:
         return birth.midwife(order)
@@ -69,7 +77,7 @@ def _serve(channel: socket.socket) -> birth.Program:
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, _MOST_ORDER, _MOST_DESCRIPTORS)
         if not message:
-            os._exit(0)
+            _end()
         order = birth.Order.parse(message, descriptors)
         if os.fork() == 0:
             return _in_child(order)

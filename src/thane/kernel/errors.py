@@ -73,6 +73,25 @@ class TooLarge(ThaneError):
     default_hint = "Send less, or raise `http.max_body_bytes` in the settings."
 
 
+class HeadTooLarge(ThaneError):
+    """The request's line and headers, before anything of them was looked at."""
+
+    code = "head_too_large"
+    status = 431
+    title = "Head too large"
+    default_hint = "Send fewer or shorter headers, or raise `http.max_header_bytes` in the settings."
+
+
+class RequestTimeout(ThaneError):
+    """A request that does not arrive: nothing of it was done."""
+
+    code = "request_timeout"
+    status = 408
+    title = "Request too slow"
+    retryable = True
+    default_hint = "Send it again, all at once; `http.body_timeout_secs` is what it may take."
+
+
 class Unauthorized(ThaneError):
     """No or no valid credentials."""
 

@@ -6,6 +6,7 @@ Pure functions on values; where they came from is the business of `settings.py`.
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
@@ -17,6 +18,7 @@ from msgspec import Meta
 from thane.kernel.errors import Fault
 from thane.kernel.settings_schema import Secret, Setting, Settings
 
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?\Z", re.ASCII | re.IGNORECASE)
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -136,6 +138,7 @@ def cross_faults(settings: Settings, origin: Callable[[str], str]) -> Iterator[F
         ("isolation.cpu_cores", "isolation.max_cpu_cores"),
         ("isolation.disk_mb", "isolation.max_disk_mb"),
         ("isolation.timeout_secs", "isolation.max_timeout_secs"),
+        ("http.max_body_bytes", "http.max_buffered_bytes"),
     ):
         least, most = _get(settings, low), _get(settings, high)
         unlimited = most == 0 and low.startswith("isolation.")
@@ -152,12 +155,26 @@ def cross_faults(settings: Settings, origin: Callable[[str], str]) -> Iterator[F
             where = origin("http.trusted_proxies")
             detail = f'http.trusted_proxies in {where}: expected addresses such as 10.0.0.0/8, got "{proxy}"'
             yield Fault("/http/trusted_proxies", "wrong_value", detail)
+    yield from _edge_faults(settings, origin)
     if settings.immudb.enabled and not (settings.immudb.user and settings.immudb.password):
         yield Fault(
             "/immudb/enabled",
             "contradiction",
             f"immudb.enabled is true ({origin('immudb.enabled')}), but its user or password is empty",
         )
+
+
+def _edge_faults(settings: Settings, origin: Callable[[str], str]) -> Iterator[Fault]:
+    http = settings.http
+    if bool(http.tls_cert) != bool(http.tls_key):
+        given, lacking = ("tls_cert", "tls_key") if http.tls_cert else ("tls_key", "tls_cert")
+        detail = f"http.{given} is set ({origin('http.' + given)}), but http.{lacking} is not: TLS needs both"
+        yield Fault(f"/http/{lacking}", "contradiction", detail)
+    for word in http.cors_origins:
+        if word != "*" and not _ORIGIN.match(word):
+            where = origin("http.cors_origins")
+            detail = f'http.cors_origins in {where}: expected origins such as https://a.example, got "{word}"'
+            yield Fault("/http/cors_origins", "wrong_value", detail)
 
 
 def _get(settings: Settings, key: str) -> Any:

@@ -113,10 +113,40 @@ class Http(Section, frozen=True, kw_only=True):
 
     host: Annotated[str, doc("Address to listen on.", min_length=1)] = "127.0.0.1"
     port: Annotated[int, doc("Port to listen on; 0 lets the system choose.", ge=0, le=65_535)] = 8090
+    tls_cert: Annotated[str, doc("PEM file of the certificate and its chain; empty speaks plain HTTP.")] = ""
+    tls_key: Annotated[str, doc("PEM file of the certificate's key; SIGHUP has both read again.")] = ""
+    max_header_bytes: Annotated[
+        int, doc("Longest head of a request, in bytes; each header counts 32 more.", ge=1024)
+    ] = 65_536
     max_body_bytes: Annotated[int, doc("Longest request body, in bytes.", ge=1024)] = MIB
+    max_file_bytes: Annotated[
+        int,
+        doc("Longest file that is put into a sandbox as a body of its own, in bytes.", ge=1024, le=1 << 29),
+    ] = 64 * MIB
+    max_buffered_bytes: Annotated[
+        int, doc("Bytes of bodies and of answers not taken that are held at one time; then 503.", ge=1024)
+    ] = 64 * MIB
+    max_connections: Annotated[
+        int, doc("Connections at one time; then 503. As many files must be allowed to be open.", ge=1)
+    ] = 12_000
+    max_requests: Annotated[int, doc("Requests worked on at one time, without executions.", ge=1)] = 256
+    max_queue: Annotated[int, doc("Requests that may wait for their turn; then 503.", ge=0)] = 4096
+    header_timeout_secs: Annotated[int, doc("Seconds in which the head of a request must arrive.", ge=1)] = 10
+    body_timeout_secs: Annotated[int, doc("Seconds in which the body must arrive.", ge=1)] = 60
+    send_timeout_secs: Annotated[
+        int, doc("Seconds after which a client that takes nothing of its answer is cut off.", ge=1)
+    ] = 30
+    idle_timeout_secs: Annotated[int, doc("Seconds until an idle connection is closed.", ge=1)] = 30
     drain_timeout_secs: Annotated[int, doc("Seconds that open requests may still take at a stop.", ge=0)] = 20
     trusted_proxies: Annotated[
-        Words, doc("Addresses or networks (CIDR) whose X-Forwarded-For is believed.")
+        Words, doc("Addresses or networks (CIDR) of proxies that are believed about their clients.")
+    ] = ()
+    forwarded_header: Annotated[
+        Literal["x-forwarded", "forwarded"],
+        doc("What those proxies write: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239)."),
+    ] = "x-forwarded"
+    cors_origins: Annotated[
+        Words, doc("Origins whose pages may call from a browser, as https://app.example; * is every one.")
     ] = ()
 
 
@@ -164,6 +194,24 @@ class Isolation(Section, frozen=True, kw_only=True):
         doc("Weakest isolation under which code may run; `thane doctor` shows what there is."),
     ] = "T1"
     slots: Annotated[int, doc("Executions at one time; 0 means one for each core.", ge=0, le=4096)] = 0
+    max_queue: Annotated[int, doc("Executions that may wait for a slot; then 503.", ge=0)] = 1000
+    tenant_slots: Annotated[
+        int, doc("Executions of one tenant at one time; 0 means as many as there are slots.", ge=0, le=4096)
+    ] = 0
+    project_slots: Annotated[
+        int, doc("Executions of one project at one time; 0 means as many as there are slots.", ge=0, le=4096)
+    ] = 0
+    sample_ms: Annotated[
+        int, doc("Milliseconds between samples of what running code uses.", ge=50, le=3_600_000)
+    ] = 1000
+    alert_percent: Annotated[
+        int,
+        doc("Memory use, in per cent of its limit, above which a sandbox's alert goes off.", ge=1, le=100),
+    ] = 90
+    sandbox_idle_secs: Annotated[
+        int,
+        doc("Seconds that a sandbox keeps files and variables while nothing runs in it; 0: for ever.", ge=0),
+    ] = 3600
     memory_mb: Annotated[int, doc("Default memory of a sandbox, in MiB.", ge=16)] = 256
     cpu_cores: Annotated[Decimal, doc("Default CPU of a sandbox, in cores; may be a fraction.", gt=0)] = (
         Decimal(1)

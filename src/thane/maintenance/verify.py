@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from thane.kernel.jobs.checks import CounterCheck, TenantCheck
 from thane.kernel.ledger.errors import NoteInvalid
@@ -126,7 +126,7 @@ class _Verification:
             tree.want(checkpoint.size, checkpoint.root, f"the kept checkpoint of size {checkpoint.size}")
         await tree.run()
         for index, leaf in enumerate(tree.leaves or ()):
-            self._leaf_of_root(index, leaf)
+            self._leaf_of_root(index, leaf, self.sizes)
         await self._unsigned_leaves(size)
 
     async def _unsigned_leaves(self, size: int) -> None:
@@ -138,8 +138,8 @@ class _Verification:
                 "root_unsigned", ROOT_LOG, f"no checkpoint is over its leaves from {signed} on", index=signed
             )
 
-    def _leaf_of_root(self, index: int, leaf: bytes) -> None:
-        """A root leaf is the text of a tenant's checkpoint."""
+    def _leaf_of_root(self, index: int, leaf: bytes, logs: Container[str]) -> None:
+        """A root leaf is the text of a checkpoint of one of the tenants' `logs`."""
         try:
             checkpoint = Checkpoint.parse(leaf.decode())
         except (NoteInvalid, UnicodeDecodeError) as fault:
@@ -159,7 +159,7 @@ class _Verification:
                 f"two different trees of {tenant_id} were signed at size {checkpoint.size}",
                 index=index,
             )
-        if tenant_id not in self.sizes:
+        if tenant_id not in logs:
             self._findings.problem(
                 "log_missing",
                 ROOT_LOG,
@@ -173,8 +173,9 @@ class _Verification:
             return
         start = root_size
         while rows := await self._engine.entries(ROOT_LOG, start, 1000):
+            logs = await self._engine.logs()  # tenants came meanwhile, too
             for row in rows:
-                self._leaf_of_root(row.index, row.leaf)
+                self._leaf_of_root(row.index, row.leaf, logs)
             start = rows[-1].index + 1
         for tenant_id, checkpoint in self._newer:
             if self._said[tenant_id].get(checkpoint.size) != checkpoint.root:

@@ -121,7 +121,99 @@ FILES = (
         "change the extended attributes of a file of the host",
         "os.setxattr(H['victim'], 'user.thane', b'x')\nfound(True)",
         Shown(may_lack=("EOPNOTSUPP",)),
-        expect=denied(_NOT_THERE, t1="EPERM|EACCES"),
+        expect=denied(_NOT_THERE, t1="ENOTSUP|EOPNOTSUPP"),
+    ),
+    _file(
+        "read-the-attributes",
+        "read the extended attributes of a file of the host",
+        "os.listxattr(H['victim'])\nfound(True)",
+        Shown(may_lack=("EOPNOTSUPP",)),
+        expect=denied(_NOT_THERE, t1="ENOTSUP|EOPNOTSUPP"),
+    ),
+    _file(
+        "change-the-mode-by-a-descriptor",
+        "change who may read a file of the host by a descriptor that opens nothing (O_PATH)",
+        "kept = os.open(H['victim'], os.O_PATH)\nsystem('fchmodat2', kept, b'', 0o600, 0x1000)\nfound(True)",
+        Shown(may_lack=("ENOSYS",)),
+        expect=denied(_NOT_THERE, t1="EPERM|ENOSYS"),
+    ),
+    _file(
+        "change-the-mode-by-a-link",
+        "change who may read a file of the host by a link in its own folder",
+        "os.symlink(H['victim'], 'mine')\nos.chmod('mine', 0o600)\nfound(True)",
+        expect=denied(_NOT_THERE, t1="EPERM"),
+    ),
+    _file(
+        "change-the-mode-in-a-race",
+        "change who may read a file of the host by exchanging a link while it is looked at",
+        """
+import threading, time
+open("mine", "w").close(); os.symlink(H["victim"], "other")
+def exchange():
+    while True:
+        libc.renameat2(-100, b"mine", -100, b"other", 2)
+threading.Thread(target=exchange, daemon=True).start()
+before, deadline = os.stat(H["victim"]).st_mode, time.monotonic() + 0.5
+while time.monotonic() < deadline:
+    for name in ("mine", "other"):
+        try: os.chmod(name, 0o604)
+        except OSError: pass
+found(os.stat(H["victim"]).st_mode != before)
+""",
+        expect=everywhere(stopped("DENIED ENOENT"), t1=stopped("NOTHING"), t3=stopped(r"DENIED \w+|NOTHING")),
+    ),
+    _file(
+        "change-the-times-by-a-descriptor",
+        "change the times of a file of the host by a descriptor that opens nothing (O_PATH)",
+        "kept = os.open(H['victim'], os.O_PATH)\n"
+        "times = (ctypes.c_long * 4)(1, 0, 1, 0)\n"
+        "call('utimensat', kept, b'', times, 0x1000)\nfound(True)",
+        Shown(may_lack=("EINVAL",)),
+        expect=denied(_NOT_THERE, t1="EPERM|EINVAL"),
+    ),
+    _file(
+        "change-what-it-may-read",
+        "change modes or times of what it may read: the interpreter and its library",
+        """
+changed = []
+for path in (os.__file__, os.path.realpath(sys.executable), "/usr/lib", "/bin/sh"):
+    try: kept = os.open(path, os.O_RDONLY)
+    except OSError: continue
+    for change in (lambda: os.fchmod(kept, 0o700), lambda: os.utime(kept), lambda: os.chmod(path, 0o700),
+                   lambda: os.chown(kept, os.getuid(), -1), lambda: os.setxattr(kept, "user.thane", b"x")):
+        try: change(); changed.append(path)
+        except OSError: pass
+found(changed)
+""",
+        NotShown("without a jail it changes the machine's own interpreter"),
+        expect=nothing(),
+    ),
+    _file(
+        "flags-of-what-it-may-read",
+        "change the flags of what it may read (ioctl)",
+        "import fcntl\nkept = os.open(os.__file__, os.O_RDONLY)\n"
+        "fcntl.ioctl(kept, 0x40086602, (0).to_bytes(8, 'little'))\nfound(True)",
+        NotShown("without a jail it changes the machine's own library"),
+        expect=denied("EROFS|EPERM|EACCES|ENOTTY|EOPNOTSUPP", t1="EPERM"),
+    ),
+    _file(
+        "lease-what-it-may-read",
+        "make those wait who write to a file that it may only read (a lease)",
+        """
+try: kept = os.open(H["victim"], os.O_RDONLY)
+except OSError: kept = os.open(os.__file__, os.O_RDONLY)
+import fcntl
+fcntl.fcntl(kept, fcntl.F_SETLEASE, fcntl.F_RDLCK); found(True)
+""",
+        expect=denied("EPERM"),
+    ),
+    _file(
+        "hide-from-the-watchdog",
+        "make itself a process that nobody may look into",
+        "libc.prctl(4, 0, 0, 0, 0)\nfound(libc.prctl(3, 0, 0, 0, 0) == 0)",
+        expect=everywhere(
+            escapes("in a process namespace of its own it is counted all the same"), t1=stopped("NOTHING")
+        ),
     ),
     _file("list-a-host-folder", "list a folder of the host", "found(os.listdir(H['folder']))"),
     _file(
@@ -146,6 +238,7 @@ FILES = (
         "watch what happens in a folder of the host (inotify)",
         "watching = system('inotify_init1', 0)\n"
         "system('inotify_add_watch', watching, H['folder'].encode(), 0xFFF)\nfound(True)",
+        expect=denied(_NOT_THERE, t1="EPERM"),
     ),
     _file(
         "lock-a-host-file",

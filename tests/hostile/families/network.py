@@ -184,6 +184,48 @@ found(made)
         denied("ENOENT", t1="EPERM"),
         bare=NotShown("it would write to the machine's own log, where it has one"),
     ),
+    *(
+        _net(
+            f"datagram-by-a-pair-of-{name}",
+            f"reach a Unix socket of the host by one of a pair of sockets ({name})",
+            f"sending, _ = socket.socketpair(socket.AF_UNIX, socket.{kind})\n"
+            f"sending.sendto(b'x', H['datagrams'])\nfound(True)",
+            denied("ENOENT", t1="EPERM"),
+        )
+        for name, kind in (("datagrams", "SOCK_DGRAM"), ("raw-sockets", "SOCK_RAW"))
+    ),
+    _net(
+        "abstract-datagram-by-a-pair",
+        "reach an abstract socket of the host by one of a pair of sockets",
+        "sending, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "sending.sendto(b'x', '\\0datagrams-' + H['abstract'])\nfound(True)",
+        denied("ECONNREFUSED", t1="EPERM"),
+    ),
+    _net(
+        "connect-a-pair",
+        "reach a Unix socket of the host by connecting one of a pair again",
+        "asking, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "asking.connect(H['datagrams']); asking.send(b'x')\nfound(True)",
+        denied("ENOENT", t1="EPERM"),
+    ),
+    _net(
+        "send-by-a-stream",
+        "reach a Unix socket of the host by a connected stream that names another address",
+        """
+sent = 0
+for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+    asking, other = socket.socketpair(socket.AF_UNIX, kind)
+    other.setblocking(False)
+    for address in (H["datagrams"], H["socket"], "\\0" + H["abstract"]):
+        try: asking.sendto(b"x", address); sent += not other.recv(8)
+        except OSError: pass
+        try: asking.connect(address); sent += 1
+        except OSError: pass
+found(sent)
+""",
+        nothing(),
+        bare=NotShown("the kernel itself lets no connected stream go elsewhere"),
+    ),
     _net(
         "interfaces-of-the-host",
         "learn the host's interfaces and connections",

@@ -129,6 +129,31 @@ PROCESSES_OF_OTHERS = (
         "system('pidfd_send_signal', system('pidfd_open', H['pid'], 0), 9, None, 0)\nfound(True)",
     ),
     _process(
+        "signal-by-ownership",
+        "have the kernel signal another process by making it the owner of a pipe",
+        """
+import fcntl
+reading, writing = os.pipe()
+fcntl.fcntl(reading, 10, 9); call("fcntl", reading, 8, H["pid"])
+fcntl.fcntl(reading, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+os.write(writing, b"x"); found(True)
+""",
+        bare=Shown("touches"),
+    ),
+    _process(
+        "write-memory-by-a-file",
+        "write into the memory of another process by its file in /proc",
+        """
+lines = open(f"/proc/{H['pid']}/maps").read().splitlines()
+place = next(int(line.split("-")[0], 16) for line in lines if " rw-p " in line)
+memory = os.open(f"/proc/{H['pid']}/mem", os.O_RDWR)
+os.lseek(memory, place, 0); os.write(memory, os.read(memory, 1))
+found(True)
+""",
+        _HIDDEN,
+        bare=Shown(may_lack=("EACCES",)),
+    ),
+    _process(
         "take-a-descriptor",
         "take a descriptor out of another process",
         "system('pidfd_getfd', system('pidfd_open', H['pid'], 0), 0, 0)\nfound(True)",
@@ -254,6 +279,16 @@ def _neighbour(name: str, aim: str, source: str, expect: Expectations, **more: o
 
 _NO_NEIGHBOUR = NotShown("its victim is another jail; the canary is that jail's own check of itself")
 
+_MEET = """
+import socket
+for name, port in H["neighbours"]:
+    meeting = {make}; meeting.settimeout(2)
+    try: meeting.connect({address})
+    except OSError as error: refused = error; continue
+    found(True)
+raise refused
+"""
+
 NEIGHBOURS = (
     _neighbour(
         "workspaces-through-processes",
@@ -294,15 +329,14 @@ found(killed - (os.getppid() == 1 and False))
     _neighbour(
         "meet-at-an-abstract-socket",
         "reach another sandbox by an abstract socket",
-        "import socket\nmeeting = socket.socket(socket.AF_UNIX)\n"
-        "meeting.connect('\\0neighbour-' + H['neighbour'])\nfound(True)",
+        _MEET.format(make="socket.socket(socket.AF_UNIX)", address="'\\0' + name"),
         denied("ECONNREFUSED", t1="EPERM"),
         bare=_NO_NEIGHBOUR,
     ),
     _neighbour(
         "meet-at-a-port",
         "reach another sandbox by a port of the loopback",
-        "import socket\nsocket.create_connection(('127.0.0.1', H['neighbour_port']), 2)\nfound(True)",
+        _MEET.format(make="socket.socket()", address="('127.0.0.1', port)"),
         denied("ECONNREFUSED", t1="EPERM"),
         bare=_NO_NEIGHBOUR,
     ),

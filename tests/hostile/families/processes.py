@@ -374,6 +374,18 @@ found(True)
         Shown(root_only=True, may_lack=("EPERM",)),
     ),
     Program(
+        "signals-that-wait",
+        "processes",
+        "use up the signals and timers that its user may have waiting",
+        """
+timer = ctypes.c_void_p()
+for _ in range(1000): call("timer_create", 1, None, ctypes.byref(timer))
+found(True)
+""",
+        denied("EAGAIN"),
+        Shown(may_lack=("EAGAIN",)),
+    ),
+    Program(
         "spared-when-memory-ends",
         "processes",
         "make the kernel kill others first when the host's memory ends",

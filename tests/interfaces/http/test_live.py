@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import pytest
+from wsproto import ConnectionType
+from wsproto.connection import Connection
+from wsproto.events import TextMessage
 
 from tests.kernel.jobs.world import until
 from thane.interfaces.http import live
+from thane.interfaces.http.asgi import PEER
 from thane.interfaces.http.live import ServerSentEvents, WebSocket, pump
 from thane.kernel.live.events import End, Event, Ready
 
@@ -25,6 +29,7 @@ class Fake:
 
     def __init__(self, *batches: list[Event]) -> None:
         self.dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.at_once: Callable[[Sequence[Event]], bool] | None = None
         self.batches = list(batches)
         self.over: End | None = None
         self.closed = False
@@ -118,6 +123,59 @@ async def test_a_websocket_is_closed_with_a_code_that_tells_why() -> None:
         assert (sent[-1]["code"], sent[-1]["reason"]) == (code, reason)
 
 
+class FakePeer:
+    """A connection that takes what is written at once, while `writable`."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.writable = True
+        self.tell: Callable[[], None] | None = None
+
+    def write_now(self, data: bytes) -> bool:
+        if self.writable:
+            self.written.append(data)
+        return self.writable
+
+    def when_stalled(self, tell: Callable[[], None]) -> None:
+        self.tell = tell
+
+
+async def test_who_waits_is_given_an_event_at_once_framed_as_its_connection_has_it() -> None:
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0)
+
+    async def text(size: int) -> tuple[bytes, bytes]:
+        event = Event("create", "7.0", b'"' + b"x" * size + b'"')
+        peers = FakePeer(), FakePeer()
+        outs: tuple[live.Out, live.Out] = ServerSentEvents(send, []), WebSocket(send, None, lambda: None)
+        for peer, out in zip(peers, outs, strict=True):
+            stream = Fake()
+            pumping = asyncio.create_task(pump(stream, out, never(), {"state": {PEER: peer}}))
+            await until(lambda stream=stream: stream.at_once is not None)  # type: ignore[misc]
+            assert stream.at_once is not None
+            assert stream.at_once([event])
+            peer.writable = False
+            assert not stream.at_once([event])
+            assert peer.tell is not None
+            peer.tell()
+            await pumping
+            assert stream.over is not None
+            assert stream.over.reason == "slow"
+        return peers[0].written[0], peers[1].written[0]
+
+    for size in (1, 300, 70_000):
+        chunk, frame = await text(size)
+        length, _, rest = chunk.partition(b"\r\n")
+        assert int(length, 16) == len(rest) - 2
+        assert rest.startswith(b'id: 7.0\nevent: create\ndata: "x')
+        client = Connection(ConnectionType.CLIENT)
+        client.receive_data(frame)
+        (message,) = client.events()
+        assert isinstance(message, TextMessage)
+        assert message.message_finished
+        assert msgspec.json.decode(message.data)["data"] == "x" * size
+
+
 async def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "GRACE_SECONDS", 0.05)
     blocked, gone = asyncio.Event(), asyncio.Event()
@@ -128,15 +186,16 @@ async def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.Monkey
             blocked.set()
             await asyncio.Event().wait()
 
-    def abort() -> None:
-        cut.append(True)
-        gone.set()
+    class Cut(FakePeer):
+        def abort(self) -> None:
+            cut.append(True)
+            gone.set()
 
     async def leaves() -> None:
         await gone.wait()
 
     stream = Fake([EVENT])
-    scope = {"state": {live.ABORT: abort}}
+    scope = {"state": {PEER: Cut()}}
     pumping = asyncio.create_task(pump(stream, ServerSentEvents(send, []), leaves(), scope))
     await asyncio.wait_for(blocked.wait(), 10)
     stream.drop("slow", "")

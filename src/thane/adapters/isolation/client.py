@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from thane.adapters.isolation import frames, program
 from thane.adapters.isolation.connection import Connection, ConnectionLost, Stream
 from thane.adapters.isolation.frames import Header
@@ -20,12 +22,16 @@ from thane.adapters.isolation.landing import Landing
 from thane.kernel.errors import Gone, Invalid, IsolationUnavailable, NotFound, ThaneError
 from thane.kernel.ports.isolation import (
     Context,
+    ContextLost,
     Enforcement,
+    Home,
     Job,
+    Listing,
     Outcome,
     OutputChunk,
     ProducedFile,
     Progress,
+    SandboxLost,
     TierReport,
     Usage,
     Verdict,
@@ -123,10 +129,10 @@ class IsolationClient:
         async with connection.stream(header, body) as stream:
             yield stream
 
-    async def _ask(self, header: Header) -> Header:
+    async def _ask(self, header: Header, body: bytes = b"") -> Header:
         """One request with one answer."""
         try:
-            async with self._request(header) as stream:
+            async with self._request(header, body) as stream:
                 answer, _ = await stream.next()
         except ConnectionLost as error:
             raise IsolationUnavailable(f"{error}; its log says: {self._log_end()}") from error
@@ -206,8 +212,42 @@ class IsolationClient:
     async def end_context(self, sandbox_id: str, context: str) -> None:
         await self._ask({"t": "context.end", "sandbox_id": sandbox_id, "context": context})
 
+    async def idle(self) -> dict[str, float]:
+        return msgspec.convert(
+            (await self._ask({"t": "sandbox.idle"}))["idle"], dict[str, float], strict=False
+        )
+
     async def close_sandbox(self, sandbox_id: str) -> None:
         await self._ask({"t": "sandbox.close", "sandbox_id": sandbox_id})
+
+    async def raise_memory(self, job_id: str, memory_bytes: int) -> bool:
+        asked = {"t": "memory.raise", "job_id": job_id, "memory_bytes": memory_bytes}
+        return bool((await self._ask(asked))["raised"])
+
+    async def write_file(self, home: Home, name: str, content: bytes) -> str:
+        return str((await self._ask(frames.write_frame(home, name), content))["jail"])
+
+    async def read_file(self, sandbox_id: str, jail: str, name: str) -> bytes:
+        parts: list[bytes] = []
+        asked = {"t": "file.read", "sandbox_id": sandbox_id, "jail": jail, "name": name}
+        try:
+            async with self._request(asked) as stream:
+                while True:
+                    answer, data = await stream.next()
+                    if answer["t"] == "error":
+                        _raise(answer)
+                    parts.append(data)
+                    if answer["end"]:
+                        return b"".join(parts)
+        except ConnectionLost as error:
+            raise SandboxLost(f"the files of {sandbox_id} went with the isolation program") from error
+
+    async def list_files(self, sandbox_id: str, jail: str, folder: str = "") -> Listing:
+        asked = {"t": "file.list", "sandbox_id": sandbox_id, "jail": jail, "folder": folder}
+        return frames.listing((await self._ask(asked))["listing"])
+
+    async def remove_file(self, sandbox_id: str, jail: str, name: str) -> None:
+        await self._ask({"t": "file.remove", "sandbox_id": sandbox_id, "jail": jail, "name": name})
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -241,6 +281,8 @@ _ERRORS: dict[str, type[ThaneError]] = {
     "invalid": Invalid,
     "not_found": NotFound,
     "refused": Invalid,
+    "sandbox_lost": SandboxLost,
+    "context_lost": ContextLost,
     "isolation_unavailable": IsolationUnavailable,
     "jail_failed": IsolationUnavailable,
 }

@@ -14,7 +14,18 @@ from typing import Any
 
 import msgspec
 
-from thane.kernel.ports.isolation import Context, Job, ProducedFile, Sample, TierReport, Usage, Verdict
+from thane.kernel.ports.isolation import (
+    Context,
+    Home,
+    Job,
+    Limits,
+    Listing,
+    ProducedFile,
+    Sample,
+    TierReport,
+    Usage,
+    Verdict,
+)
 
 VERSION = 1
 _LENGTHS = struct.Struct("!II")
@@ -49,15 +60,37 @@ def run_frame(job: Job) -> tuple[Header, bytes]:
             "share": job.share,
             "language": job.language,
             "minimum_tier": str(job.minimum_tier),
-            "limits": {name: getattr(limits, name) for name in limits.__struct_fields__},
+            "limits": _plain(limits),
             "env": job.env,
             "collect": job.collect,
+            "jail": job.jail,
+            "continues": job.continues,
+            "sample_ms": job.sample_ms,
             "code_size": len(job.code),
             "stdin_size": len(job.stdin),
             "files": [{"name": file.name, "size": len(file.content)} for file in job.files],
         },
     }
     return header, b"".join((job.code, job.stdin, *(file.content for file in job.files)))
+
+
+def write_frame(home: Home, name: str) -> Header:
+    """The `file.write` request, whose body is the file."""
+    made = {
+        "sandbox_id": home.sandbox_id,
+        "jail": home.jail,
+        "minimum_tier": str(home.minimum_tier),
+        "limits": _plain(home.limits),
+    }
+    return {"t": "file.write", "name": name, "home": made}
+
+
+def _plain(limits: Limits) -> dict[str, int]:
+    return {name: getattr(limits, name) for name in limits.__struct_fields__}
+
+
+def listing(value: object) -> Listing:
+    return msgspec.convert(value, Listing)
 
 
 def verdict(value: object) -> Verdict:

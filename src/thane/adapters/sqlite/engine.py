@@ -31,6 +31,7 @@ from thane.kernel.ledger.tree import FullTileReader, LeafHashReader
 from thane.kernel.records.engine import (
     Committed,
     EntryRow,
+    Figures,
     Hop,
     Measure,
     Selection,
@@ -158,12 +159,13 @@ class SqliteEngine:
 
     async def select(self, selection: Selection) -> list[Stored]:
         table = self._tables[selection.schema.table]
-        scoped = selection.tenant_id is not None
-        sql = table.select(selection.where, selection.order, scoped)
-        rows = await self._reader.rows(
-            sql, [*self._scope_and_values(table, selection), selection.limit], table.name, "list"
-        )
-        return [table.load(r) for r in rows]
+        sql, args = self._selecting(selection)
+        return [table.load(r) for r in await self._reader.rows(sql, args, table.name, "list")]
+
+    def _selecting(self, selection: Selection) -> tuple[str, list[Any]]:
+        table = self._tables[selection.schema.table]
+        sql = table.select(selection.where, selection.order, selection.tenant_id is not None)
+        return sql, [*self._scope_and_values(table, selection), selection.limit]
 
     async def count(self, selection: Selection) -> int:
         table = self._tables[selection.schema.table]
@@ -174,16 +176,31 @@ class SqliteEngine:
     async def aggregate(
         self, selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
     ) -> list[dict[str, Any]]:
+        sql, args = self._aggregation(selection, by, measures)
+        rows = await self._reader.rows(sql, args, selection.schema.table, "aggregate")
+        return _groups(rows, selection, by, measures)
+
+    async def ask(self, questions: Sequence[Selection | Figures]) -> list[list[Any]]:
+        statements = [
+            self._selecting(q)
+            if isinstance(q, Selection)
+            else self._aggregation(q.selection, q.by, q.measures)
+            for q in questions
+        ]
+        found = await self._reader.several(statements)
+        return [
+            [self._tables[q.schema.table].load(r) for r in rows]
+            if isinstance(q, Selection)
+            else _groups(rows, q.selection, q.by, q.measures)
+            for q, rows in zip(questions, found, strict=True)
+        ]
+
+    def _aggregation(
+        self, selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
+    ) -> tuple[str, list[Any]]:
         table = self._tables[selection.schema.table]
         sql = table.aggregate(selection.where, by, measures, selection.tenant_id is not None)
-        rows = await self._reader.rows(sql, self._scope_and_values(table, selection), table.name, "aggregate")
-        decode = [decoder(selection.schema.by_name[name]) for name in by]
-        decode += [measure_decoder(m, selection.schema) for m in measures.values()]
-        names = [*by, *measures]
-        return [
-            {n: v if d is None or v is None else d(v) for n, d, v in zip(names, decode, row, strict=True)}
-            for row in rows
-        ]
+        return sql, self._scope_and_values(table, selection)
 
     async def search(self, selection: Selection, query: TextQuery) -> list[Stored]:
         table = self._tables[selection.schema.table]
@@ -355,3 +372,16 @@ class SqliteEngine:
 
 def _checkpoint(connection: apsw.Connection) -> None:
     connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def _groups(
+    rows: Sequence[Any], selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
+) -> list[dict[str, Any]]:
+    """An aggregate's rows as dicts of decoded values."""
+    decode = [decoder(selection.schema.by_name[name]) for name in by]
+    decode += [measure_decoder(m, selection.schema) for m in measures.values()]
+    names = [*by, *measures]
+    return [
+        {n: v if d is None or v is None else d(v) for n, d, v in zip(names, decode, row, strict=True)}
+        for row in rows
+    ]

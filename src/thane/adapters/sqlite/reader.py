@@ -29,6 +29,7 @@ STEPS_BETWEEN_LOOKS = 500
 POOL_THREADS = 2
 NEVER = float("inf")
 Observe = Callable[[str, str, float], None]
+Statement = tuple[str, Sequence[Any]]
 
 
 class _Inline:
@@ -48,6 +49,17 @@ class _Inline:
             return self.connection.execute(sql, args).fetchall()
         finally:
             self.deadline = NEVER
+
+    def several(self, statements: Sequence[Statement], started: float) -> list[list[Row]]:
+        """All rows of each statement, in one read transaction."""
+        self.deadline = started + INLINE_SECONDS
+        try:
+            self.connection.execute("BEGIN")
+            return [self.connection.execute(sql, args).fetchall() for sql, args in statements]
+        finally:
+            self.deadline = NEVER
+            if self.connection.in_transaction:
+                self.connection.execute("COMMIT")
 
 
 class Reader:
@@ -96,6 +108,24 @@ class Reader:
         finally:
             if self._observe is not None:
                 self._observe(verb, table, time.perf_counter() - started)
+
+    async def several(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """All rows of each statement, all of one moment."""
+        started = time.perf_counter()
+        try:
+            try:
+                # Never through the write connection: a transaction of its own is not to come in between.
+                return self._inline.several(statements, started)
+            except (apsw.InterruptError, apsw.BusyError):
+                self.sent_to_pool += 1
+            return await self.pooled(
+                lambda pooled: [pooled.execute(sql, args).fetchall() for sql, args in statements]
+            )
+        except (apsw.Error, UnicodeDecodeError) as error:
+            raise query_failed(error) from error
+        finally:
+            if self._observe is not None:
+                self._observe("ask", "several", time.perf_counter() - started)
 
     async def pooled(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run `work` in a pool thread inside one read transaction, so that all it sees is of one moment."""

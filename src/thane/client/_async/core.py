@@ -56,6 +56,11 @@ class AsyncCore:
             raise _secret_lost(op, data)
         return read(kind, data, self)
 
+    async def fetch(self, op: Op, values: Fields, fields: Fields) -> bytes:
+        """Ask for an operation whose answer is bytes."""
+        _, body = await _Call(self, op, values, fields, None, True, "*/*").send(whole=True)
+        return body
+
     async def stream(
         self, op: Op, kind: type[T], values: Fields, fields: Fields, *, outlive: bool = True
     ) -> AsyncIterator[Progress | T]:
@@ -127,9 +132,12 @@ class _Call:
         key = uuid.uuid4().hex if op.keyed and outlive else None
         # With its key, a repetition finds what the first one did instead of doing it again.
         self.repeatable = op.reads or key is not None
-        where = target(op.path, values, {} if op.has_body else fields)
+        where = target(
+            op.path, values, {} if op.has_body else {n: v for n, v in fields.items() if n != op.takes}
+        )
         headers = core.headers(op, accept, key, if_match)
-        self._raw = request(core.http.address, op.method, where, headers, fields if op.has_body else None)
+        body = fields if op.has_body else fields.get(op.takes, b"") if op.takes else None
+        self._raw = request(core.http.address, op.method, where, headers, body)
 
     async def send(self, *, whole: bool) -> tuple[AsyncAnswer, bytes]:
         """The answer and, if it is to come `whole` or is no stream, its body. ApiError for a problem."""

@@ -14,7 +14,16 @@ from thane.client._async.pages import AsyncPages
 from thane.client.convert import given
 from thane.client.events import Progress
 from thane.client.files import Files, place, put, taken
-from thane.client.ops import audit_logs, executions, ledger, resource_metrics, runs, sandboxes
+from thane.client.ops import (
+    audit_logs,
+    contexts,
+    executions,
+    ledger,
+    resource_alerts,
+    resource_metrics,
+    runs,
+    sandboxes,
+)
 from thane.client.problem import ProgramFailed
 
 Language = Literal["python", "shell"]
@@ -90,6 +99,16 @@ class _Produced:
         """Its output as it came, byte for byte; kept for a day."""
         return AsyncPages(self._core, executions.OUTPUT, data.ExecutionChunk, {"execution_id": self.id}, {})
 
+    @property
+    def skipped(self: _Ended) -> list[data.SkippedFile]:
+        """What it left that is no file to be read, and why; `output.files_left_out` counts more files."""
+        return [] if self.output is None else list(self.output.skipped)
+
+    async def record_metrics(self: _Ended, **figures: Any) -> data.ResourceMetric:
+        """Add figures of yours to its samples."""
+        values, fields = {"execution_id": self.id}, {"custom_metrics": figures}
+        return await self._core.call(resource_metrics.RECORD, data.ResourceMetric, values, fields)
+
     def metrics(self: _Ended) -> AsyncPages[data.ResourceMetric]:
         """Its samples of use, in per cent of its limits."""
         values = {"execution_id": self.id}
@@ -134,6 +153,7 @@ class AsyncSandbox(data.Sandbox):
         code: str,
         *,
         language: Language | None = None,
+        context: str | None = None,
         timeout: int | None = None,
         memory_mb: int | None = None,
         cpu_cores: Decimal | float | str | None = None,
@@ -145,12 +165,13 @@ class AsyncSandbox(data.Sandbox):
     ) -> AsyncExecutionResult:
         """Run code here and wait for its end. A program that fails is a result, not an exception.
 
-        `timeout` is the program's, in seconds of wall time. `files` lie in its workspace.
+        With a `context` its variables and the sandbox's files are there, and stay. `timeout` is the
+        program's, in seconds of wall time. `files` lie in its workspace.
         `outlive=False` lets it end when you hang up or are interrupted; then nothing is
         repeated for you, for it has no idempotency key.
         """
         limits = _limits(timeout, memory_mb, cpu_cores, disk_mb)
-        fields = _program(code, language, limits, env, stdin, files)
+        fields = _program(code, language, context, limits, env, stdin, files)
         return await self._core.call(
             sandboxes.EXECUTE, AsyncExecutionResult, {"sandbox_id": self.id}, fields, outlive=outlive
         )
@@ -160,6 +181,7 @@ class AsyncSandbox(data.Sandbox):
         code: str,
         *,
         language: Language | None = None,
+        context: str | None = None,
         timeout: int | None = None,
         memory_mb: int | None = None,
         cpu_cores: Decimal | float | str | None = None,
@@ -174,7 +196,7 @@ class AsyncSandbox(data.Sandbox):
         The arguments are those of `run_code`.
         """
         limits = _limits(timeout, memory_mb, cpu_cores, disk_mb)
-        fields = _program(code, language, limits, env, stdin, files)
+        fields = _program(code, language, context, limits, env, stdin, files)
         async for event in self._core.stream(
             sandboxes.EXECUTE, AsyncExecutionResult, {"sandbox_id": self.id}, fields, outlive=outlive
         ):
@@ -184,6 +206,50 @@ class AsyncSandbox(data.Sandbox):
     def executions(self) -> AsyncPages[AsyncExecution]:
         """What was run here, the newest first."""
         return AsyncPages(self._core, executions.LIST, AsyncExecution, {}, {"sandbox_id": self.id})
+
+    async def list_contexts(self) -> list[data.ContextView]:
+        """Its contexts, and which of them have lost their variables."""
+        found = await self._core.call(contexts.LIST, data.ContextList, {"sandbox_id": self.id}, {})
+        return list(found.items)
+
+    async def create_context(self, name: str | None = None) -> data.ContextView:
+        """A name for variables that survive from one program to the next."""
+        values = {"sandbox_id": self.id}
+        return await self._core.call(contexts.CREATE, data.ContextView, values, given(name=name))
+
+    async def restart_context(self, name: str) -> data.ContextResult:
+        """End its interpreter with what runs in it; the next program in it begins anew."""
+        values = {"sandbox_id": self.id, "name": name}
+        return await self._core.call(contexts.RESTART, data.ContextResult, values, {})
+
+    async def remove_context(self, name: str) -> data.ContextResult:
+        """Remove it with its interpreter and what runs in it."""
+        values = {"sandbox_id": self.id, "name": name}
+        return await self._core.call(contexts.REMOVE, data.ContextResult, values, {})
+
+    async def write_file(self, name: str, content: bytes | str) -> data.FileResult:
+        """Put a file into the living sandbox. ProgramFailed if it could not be put there."""
+        fields = {"name": name, "content": content.encode() if isinstance(content, str) else content}
+        done = await self._core.call(sandboxes.WRITE_FILE, data.FileResult, {"sandbox_id": self.id}, fields)
+        return _changed(done)
+
+    async def read_file(self, name: str) -> bytes:
+        """A file of the living sandbox."""
+        return await self._core.fetch(sandboxes.READ_FILE, {"sandbox_id": self.id}, {"name": name})
+
+    async def list_files(self, folder: str | None = None) -> data.SandboxFiles:
+        """Its files, at most 1,000, and what is no file that can be read."""
+        values, fields = {"sandbox_id": self.id}, given(folder=folder)
+        return await self._core.call(sandboxes.LIST_FILES, data.SandboxFiles, values, fields)
+
+    async def remove_file(self, name: str) -> data.FileResult:
+        """Remove a file, or a folder with all that is in it. ProgramFailed if it could not be removed."""
+        values, fields = {"sandbox_id": self.id}, {"name": name}
+        return _changed(await self._core.call(sandboxes.REMOVE_FILE, data.FileResult, values, fields))
+
+    def alerts(self) -> AsyncPages[data.ResourceAlert]:
+        """When programs here neared their memory limit, and what was done."""
+        return AsyncPages(self._core, resource_alerts.LIST, data.ResourceAlert, {"sandbox_id": self.id}, {})
 
     async def resource_summary(self, hours: int | None = None) -> data.ResourceSummary:
         """Average and peak use over the last hours; 24 if not said."""
@@ -225,6 +291,12 @@ class AsyncRun(data.Run):
         return await self._core.call(runs.FINISH, AsyncRun, {"run_id": self.id}, given(outcome=outcome))
 
 
+def _changed(done: data.FileResult) -> data.FileResult:
+    if done.error is not None:
+        raise ProgramFailed(f"{done.name}: {done.error.message}")
+    return done
+
+
 def _limits(
     timeout: int | None, memory_mb: int | None, cpu_cores: Decimal | float | str | None, disk_mb: int | None
 ) -> dict[str, Any] | None:
@@ -242,6 +314,7 @@ def _limits(
 def _program(
     code: str,
     language: Language | None,
+    context: str | None,
     limits: dict[str, Any] | None,
     env: dict[str, str] | None,
     stdin: bytes | str | None,
@@ -249,5 +322,11 @@ def _program(
 ) -> dict[str, Any]:
     entry = stdin.encode() if isinstance(stdin, str) else stdin
     return given(
-        code=code, language=language, resource_limits=limits, env=env, stdin=entry, files=taken(files)
+        code=code,
+        language=language,
+        context=context,
+        resource_limits=limits,
+        env=env,
+        stdin=entry,
+        files=taken(files),
     )

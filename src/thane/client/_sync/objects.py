@@ -17,7 +17,16 @@ from thane.client._sync.pages import Pages
 from thane.client.convert import given
 from thane.client.events import Progress
 from thane.client.files import Files, place, put, taken
-from thane.client.ops import audit_logs, executions, ledger, resource_metrics, runs, sandboxes
+from thane.client.ops import (
+    audit_logs,
+    contexts,
+    executions,
+    ledger,
+    resource_alerts,
+    resource_metrics,
+    runs,
+    sandboxes,
+)
 from thane.client.problem import ProgramFailed
 
 Language = Literal["python", "shell"]
@@ -93,6 +102,16 @@ class _Produced:
         """Its output as it came, byte for byte; kept for a day."""
         return Pages(self._core, executions.OUTPUT, data.ExecutionChunk, {"execution_id": self.id}, {})
 
+    @property
+    def skipped(self: _Ended) -> list[data.SkippedFile]:
+        """What it left that is no file to be read, and why; `output.files_left_out` counts more files."""
+        return [] if self.output is None else list(self.output.skipped)
+
+    def record_metrics(self: _Ended, **figures: Any) -> data.ResourceMetric:
+        """Add figures of yours to its samples."""
+        values, fields = {"execution_id": self.id}, {"custom_metrics": figures}
+        return self._core.call(resource_metrics.RECORD, data.ResourceMetric, values, fields)
+
     def metrics(self: _Ended) -> Pages[data.ResourceMetric]:
         """Its samples of use, in per cent of its limits."""
         values = {"execution_id": self.id}
@@ -137,6 +156,7 @@ class Sandbox(data.Sandbox):
         code: str,
         *,
         language: Language | None = None,
+        context: str | None = None,
         timeout: int | None = None,
         memory_mb: int | None = None,
         cpu_cores: Decimal | float | str | None = None,
@@ -148,12 +168,13 @@ class Sandbox(data.Sandbox):
     ) -> ExecutionResult:
         """Run code here and wait for its end. A program that fails is a result, not an exception.
 
-        `timeout` is the program's, in seconds of wall time. `files` lie in its workspace.
+        With a `context` its variables and the sandbox's files are there, and stay. `timeout` is the
+        program's, in seconds of wall time. `files` lie in its workspace.
         `outlive=False` lets it end when you hang up or are interrupted; then nothing is
         repeated for you, for it has no idempotency key.
         """
         limits = _limits(timeout, memory_mb, cpu_cores, disk_mb)
-        fields = _program(code, language, limits, env, stdin, files)
+        fields = _program(code, language, context, limits, env, stdin, files)
         return self._core.call(
             sandboxes.EXECUTE, ExecutionResult, {"sandbox_id": self.id}, fields, outlive=outlive
         )
@@ -163,6 +184,7 @@ class Sandbox(data.Sandbox):
         code: str,
         *,
         language: Language | None = None,
+        context: str | None = None,
         timeout: int | None = None,
         memory_mb: int | None = None,
         cpu_cores: Decimal | float | str | None = None,
@@ -177,7 +199,7 @@ class Sandbox(data.Sandbox):
         The arguments are those of `run_code`.
         """
         limits = _limits(timeout, memory_mb, cpu_cores, disk_mb)
-        fields = _program(code, language, limits, env, stdin, files)
+        fields = _program(code, language, context, limits, env, stdin, files)
         for event in self._core.stream(
             sandboxes.EXECUTE, ExecutionResult, {"sandbox_id": self.id}, fields, outlive=outlive
         ):
@@ -187,6 +209,50 @@ class Sandbox(data.Sandbox):
     def executions(self) -> Pages[Execution]:
         """What was run here, the newest first."""
         return Pages(self._core, executions.LIST, Execution, {}, {"sandbox_id": self.id})
+
+    def list_contexts(self) -> list[data.ContextView]:
+        """Its contexts, and which of them have lost their variables."""
+        found = self._core.call(contexts.LIST, data.ContextList, {"sandbox_id": self.id}, {})
+        return list(found.items)
+
+    def create_context(self, name: str | None = None) -> data.ContextView:
+        """A name for variables that survive from one program to the next."""
+        values = {"sandbox_id": self.id}
+        return self._core.call(contexts.CREATE, data.ContextView, values, given(name=name))
+
+    def restart_context(self, name: str) -> data.ContextResult:
+        """End its interpreter with what runs in it; the next program in it begins anew."""
+        values = {"sandbox_id": self.id, "name": name}
+        return self._core.call(contexts.RESTART, data.ContextResult, values, {})
+
+    def remove_context(self, name: str) -> data.ContextResult:
+        """Remove it with its interpreter and what runs in it."""
+        values = {"sandbox_id": self.id, "name": name}
+        return self._core.call(contexts.REMOVE, data.ContextResult, values, {})
+
+    def write_file(self, name: str, content: bytes | str) -> data.FileResult:
+        """Put a file into the living sandbox. ProgramFailed if it could not be put there."""
+        fields = {"name": name, "content": content.encode() if isinstance(content, str) else content}
+        done = self._core.call(sandboxes.WRITE_FILE, data.FileResult, {"sandbox_id": self.id}, fields)
+        return _changed(done)
+
+    def read_file(self, name: str) -> bytes:
+        """A file of the living sandbox."""
+        return self._core.fetch(sandboxes.READ_FILE, {"sandbox_id": self.id}, {"name": name})
+
+    def list_files(self, folder: str | None = None) -> data.SandboxFiles:
+        """Its files, at most 1,000, and what is no file that can be read."""
+        values, fields = {"sandbox_id": self.id}, given(folder=folder)
+        return self._core.call(sandboxes.LIST_FILES, data.SandboxFiles, values, fields)
+
+    def remove_file(self, name: str) -> data.FileResult:
+        """Remove a file, or a folder with all that is in it. ProgramFailed if it could not be removed."""
+        values, fields = {"sandbox_id": self.id}, {"name": name}
+        return _changed(self._core.call(sandboxes.REMOVE_FILE, data.FileResult, values, fields))
+
+    def alerts(self) -> Pages[data.ResourceAlert]:
+        """When programs here neared their memory limit, and what was done."""
+        return Pages(self._core, resource_alerts.LIST, data.ResourceAlert, {"sandbox_id": self.id}, {})
 
     def resource_summary(self, hours: int | None = None) -> data.ResourceSummary:
         """Average and peak use over the last hours; 24 if not said."""
@@ -226,6 +292,12 @@ class Run(data.Run):
         return self._core.call(runs.FINISH, Run, {"run_id": self.id}, given(outcome=outcome))
 
 
+def _changed(done: data.FileResult) -> data.FileResult:
+    if done.error is not None:
+        raise ProgramFailed(f"{done.name}: {done.error.message}")
+    return done
+
+
 def _limits(
     timeout: int | None, memory_mb: int | None, cpu_cores: Decimal | float | str | None, disk_mb: int | None
 ) -> dict[str, Any] | None:
@@ -243,6 +315,7 @@ def _limits(
 def _program(
     code: str,
     language: Language | None,
+    context: str | None,
     limits: dict[str, Any] | None,
     env: dict[str, str] | None,
     stdin: bytes | str | None,
@@ -250,5 +323,11 @@ def _program(
 ) -> dict[str, Any]:
     entry = stdin.encode() if isinstance(stdin, str) else stdin
     return given(
-        code=code, language=language, resource_limits=limits, env=env, stdin=entry, files=taken(files)
+        code=code,
+        language=language,
+        context=context,
+        resource_limits=limits,
+        env=env,
+        stdin=entry,
+        files=taken(files),
     )

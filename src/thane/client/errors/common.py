@@ -50,6 +50,12 @@ class Gone(ApiError):
     code = "gone"
 
 
+class HeadTooLarge(ApiError):
+    """The request's line and headers, before anything of them was looked at."""
+
+    code = "head_too_large"
+
+
 class IdempotencyReused(ApiError):
     """Idempotency key used with another request."""
 
@@ -128,6 +134,12 @@ class RateLimited(ApiError):
     code = "rate_limited"
 
 
+class RequestTimeout(ApiError):
+    """A request that does not arrive: nothing of it was done."""
+
+    code = "request_timeout"
+
+
 class SealingError(ApiError):
     """Root of what sealing reports."""
 
@@ -180,6 +192,12 @@ class ConnectionFailed(DatabaseError):
     """The store cannot be reached."""
 
     code = "connection_failed"
+
+
+class ContextLost(Gone):
+    """A context's interpreter has ended, and with it its variables."""
+
+    code = "context_lost"
 
 
 class Corrupt(DatabaseError):
@@ -270,6 +288,12 @@ class QueryFailed(DatabaseError):
     """Query failed."""
 
     code = "query_failed"
+
+
+class SandboxLost(Gone):
+    """The jail of a stateful sandbox has ended, and with it its files and its contexts' variables."""
+
+    code = "sandbox_lost"
 
 
 class SealedCorrupt(SealingError):

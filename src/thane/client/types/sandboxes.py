@@ -12,7 +12,19 @@ from typing import Any, Literal, TypeAlias
 
 from thane.client.types.common import LedgerPlace
 
+AlertAction: TypeAlias = Literal["notify", "raise_limit", "stop"]
+
+
+ContextState: TypeAlias = Literal["created", "live"]
+
+
+ContextStatus: TypeAlias = Literal["created", "live", "lost"]
+
+
 ExecutionStatus: TypeAlias = Literal["queued", "running", "completed", "failed", "timeout", "cancelled"]
+
+
+MetricSource: TypeAlias = Literal["sampler", "api"]
 
 
 SandboxStatus: TypeAlias = Literal["created", "starting", "running", "stopped", "error", "terminated"]
@@ -25,6 +37,35 @@ class BillingInfo:
     compute_units: Decimal = Decimal(0)
     cost_usd: Decimal = Decimal(0)
     billing_tier: str = "free"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextList:
+    """The contexts of a sandbox."""
+
+    items: list[ContextView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextResult:
+    """What became of a context. `was_alive`: it had an interpreter; `failed`: why that lives on."""
+
+    name: str
+    sandbox_id: str
+    was_alive: bool
+    failed: str | None
+    ledger: LedgerPlace | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextView:
+    """A context; `executions` are those of its interpreter so far."""
+
+    name: str
+    sandbox_id: str
+    status: ContextStatus
+    executions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +88,7 @@ class Execution:
     sandbox_id: str
     user_id: str
     run_id: str | None = None
+    context: str | None = None
     code: str
     language: str
     status: ExecutionStatus = "queued"
@@ -86,12 +128,18 @@ class ExecutionError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionOutput:
-    """What came out. Bytes that are no UTF-8 are replaced here and kept as they were in the chunks."""
+    """What came out. Bytes that are no UTF-8 are replaced here and kept as they were in the chunks.
+
+    `files`: what it produced, at most 1,000; `files_left_out`: how many more there were, which were not
+    taken out. `skipped`: links, pipes and the like, at most 100 of them.
+    """
 
     stdout: str = ""
     stderr: str = ""
     return_code: int = 0
     files: list[str] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
+    files_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +178,18 @@ class FileGiven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """What became of a file. `error` says why it is as it was."""
+
+    sandbox_id: str
+    name: str
+    size: int | None
+    error: ExecutionError | None
+    ledger: LedgerPlace | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IsolationInfo:
     """How strong the wall was, and what enforced each limit."""
 
@@ -148,6 +208,28 @@ class NetworkUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceAlert:
+    """An execution used more of something than the alert's share of its limit, in per cent.
+
+    `taken` says what was done about it.
+    """
+
+    version: int = 0
+    id: str
+    tenant_id: str
+    project_id: str
+    sandbox_id: str
+    execution_id: str
+    user_id: str
+    metric: str
+    value: Decimal
+    threshold: Decimal
+    action: AlertAction
+    taken: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceLimits:
     """What one execution may use: MiB, cores (a fraction is allowed), seconds of wall time."""
 
@@ -159,7 +241,7 @@ class ResourceLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceMetric:
-    """A sample of use while code runs, in per cent of the limits."""
+    """A sample of use while code runs, in per cent of the limits; or figures of yours (`source`: api)."""
 
     version: int = 0
     id: str
@@ -174,6 +256,7 @@ class ResourceMetric:
     disk_usage: Decimal
     network_usage: NetworkUsage
     custom_metrics: dict[str, Any] = field(default_factory=dict)
+    source: MetricSource = "sampler"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +282,12 @@ class ResourceUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A place to run code. Only a record until its first execution."""
+    """A place to run code. Only a record until its first execution.
+
+    `container_id` names the jail that holds its files and the variables of its `contexts`, while
+    there is one. `alert_action`: what happens when an execution nears its memory limit.
+    `minimum_tier`: the weakest isolation under which its code may run, if it demands more than the server.
+    """
 
     version: int = 0
     id: str
@@ -211,10 +299,41 @@ class Sandbox:
     status: SandboxStatus = "created"
     container_id: str | None = None
     resource_limits: ResourceLimits
+    contexts: dict[str, ContextState] = field(default_factory=dict)
+    alert_action: AlertAction = "notify"
+    minimum_tier: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     created_at: datetime
     started_at: datetime | None = None
     terminated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxFile:
+    """`SandboxFile` of the API."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxFiles:
+    """Files of a sandbox, at most 1,000; `files_left_out` tells how many more there are.
+
+    `skipped`: links, pipes and the like, which cannot be read from outside.
+    """
+
+    files: list[SandboxFile]
+    skipped: list[SkippedFile]
+    files_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedFile:
+    """Something in the workspace that is no file to be handed out, and why."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,26 @@ class ExecutionStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class AlertAction(StrEnum):
+    """What happens when an execution uses more memory than the alert's share of its limit."""
+
+    NOTIFY = "notify"
+    RAISE_LIMIT = "raise_limit"
+    STOP = "stop"
+
+
+class MetricSource(StrEnum):
+    SAMPLER = "sampler"
+    API = "api"
+
+
+class ContextState(StrEnum):
+    """`created`: it begins with its next execution. `live`: it has an interpreter, with variables."""
+
+    CREATED = "created"
+    LIVE = "live"
+
+
 class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one execution may use: MiB, cores (a fraction is allowed), seconds of wall time."""
 
@@ -43,13 +63,26 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_execution_time_sec: int
 
 
+class SkippedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Something in the workspace that is no file to be handed out, and why."""
+
+    name: str
+    reason: str
+
+
 class ExecutionOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out. Bytes that are no UTF-8 are replaced here and kept as they were in the chunks."""
+    """What came out. Bytes that are no UTF-8 are replaced here and kept as they were in the chunks.
+
+    `files`: what it produced, at most 1,000; `files_left_out`: how many more there were, which were not
+    taken out. `skipped`: links, pipes and the like, at most 100 of them.
+    """
 
     stdout: str = ""
     stderr: str = ""
     return_code: int = 0
     files: list[str] = []
+    skipped: list[SkippedFile] = []
+    files_left_out: int = 0
 
 
 class ExecutionError(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +135,12 @@ class NetworkUsage(msgspec.Struct, frozen=True, kw_only=True):
     subject="user_id",
 )
 class Sandbox(Record):
-    """A place to run code. Only a record until its first execution."""
+    """A place to run code. Only a record until its first execution.
+
+    `container_id` names the jail that holds its files and the variables of its `contexts`, while
+    there is one. `alert_action`: what happens when an execution nears its memory limit.
+    `minimum_tier`: the weakest isolation under which its code may run, if it demands more than the server.
+    """
 
     id: Field[str] = key()
     tenant_id: Field[str] = ref("tenants")
@@ -113,6 +151,9 @@ class Sandbox(Record):
     status: Field[SandboxStatus] = field(default=SandboxStatus.CREATED)
     container_id: Field[str | None] = field(default=None)
     resource_limits: Field[ResourceLimits] = field()
+    contexts: Field[dict[str, ContextState]] = field(default_factory=dict)
+    alert_action: Field[AlertAction] = field(default=AlertAction.NOTIFY)
+    minimum_tier: Field[str | None] = field(default=None)
     metadata: Field[dict[str, Any]] = field(default_factory=dict)
     created_at: Field[datetime] = field()
     started_at: Field[datetime | None] = field(default=None)
@@ -139,6 +180,7 @@ class Execution(Record):
     sandbox_id: Field[str] = ref("sandboxes", edge="runs")
     user_id: Field[str] = ref("users")
     run_id: Field[str | None] = ref("runs", default=None)
+    context: Field[str | None] = field(default=None)
     code: Field[str] = field(text=True)
     language: Field[str] = field()
     status: Field[ExecutionStatus] = field(default=ExecutionStatus.QUEUED)
@@ -179,7 +221,7 @@ class ExecutionChunk(Record):
     stream="execution_id",
 )
 class ResourceMetric(Record):
-    """A sample of use while code runs, in per cent of the limits."""
+    """A sample of use while code runs, in per cent of the limits; or figures of yours (`source`: api)."""
 
     id: Field[str] = key()
     tenant_id: Field[str] = ref("tenants")
@@ -193,3 +235,31 @@ class ResourceMetric(Record):
     disk_usage: Field[Decimal] = field()
     network_usage: Field[NetworkUsage] = field(default_factory=NetworkUsage)
     custom_metrics: Field[dict[str, Any]] = field(default_factory=dict)
+    source: Field[MetricSource] = field(default=MetricSource.SAMPLER)
+
+
+@entity(
+    "resource_alerts",
+    "alr",
+    Index("tenant_id", "sandbox_id", "created_at DESC"),
+    Index("tenant_id", "created_at DESC"),
+    subject="user_id",
+)
+class ResourceAlert(Record):
+    """An execution used more of something than the alert's share of its limit, in per cent.
+
+    `taken` says what was done about it.
+    """
+
+    id: Field[str] = key()
+    tenant_id: Field[str] = ref("tenants")
+    project_id: Field[str] = ref("projects")
+    sandbox_id: Field[str] = ref("sandboxes")
+    execution_id: Field[str] = ref("executions")
+    user_id: Field[str] = ref("users")
+    metric: Field[str] = field()
+    value: Field[Decimal] = field()
+    threshold: Field[Decimal] = field()
+    action: Field[AlertAction] = field()
+    taken: Field[str] = field()
+    created_at: Field[datetime] = field()

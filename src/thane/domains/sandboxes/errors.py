@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thane.kernel.errors import IllegalState, Invalid, NotFound
+from thane.kernel.errors import AlreadyExists, IllegalState, Invalid, NotFound
 
 
 class SandboxTerminated(IllegalState):
@@ -19,6 +19,30 @@ class LimitsOutOfRange(Invalid):
     code = "limits_out_of_range"
     title = "Limits out of range"
     default_hint = "Choose limits within the bounds named in `errors`."
+
+
+class ContextNotFound(NotFound):
+    """The sandbox has no context of that name."""
+
+    code = "context_not_found"
+    title = "Context not found"
+    default_hint = "List contexts: GET /api/v1/sandboxes/{sandbox_id}/contexts."
+
+
+class ContextExists(AlreadyExists):
+    """The sandbox has a context of that name already."""
+
+    code = "context_exists"
+    title = "Context exists already"
+    default_hint = "Run in it, restart it, or choose another name."
+
+
+class SandboxFileNotFound(NotFound):
+    """The living sandbox has no such file."""
+
+    code = "sandbox_file_not_found"
+    title = "No such file in the sandbox"
+    default_hint = "List files: GET /api/v1/sandboxes/{sandbox_id}/files."
 
 
 class ExecutionNotFound(NotFound):

@@ -9,6 +9,7 @@ from thane.domains.sandboxes.entities import (
     Execution,
     ExecutionChunk,
     ExecutionStatus,
+    MetricSource,
     ResourceMetric,
     Sandbox,
     SandboxStatus,
@@ -42,36 +43,47 @@ class SandboxesRepository:
             ExecutionChunk, ExecutionChunk.execution_id == execution_id, (ExecutionChunk.seq.asc(),), limit
         )
 
-    async def live(self, unit: Unit) -> list[Sandbox]:
-        """Sandboxes that are created or running, the newest first."""
-        return await unit.list(Sandbox, Sandbox.status.in_(LIVE), (Sandbox.created_at.desc(),), 100)
-
-    async def recent(self, unit: Unit, limit: int) -> list[Execution]:
-        """The last executions of 24 hours."""
-        since = unit.now - timedelta(hours=24)
-        return await unit.list(Execution, Execution.created_at > since, (Execution.created_at.desc(),), limit)
-
-    async def day_totals(self, unit: Unit) -> dict[str, Any]:
-        """Number and total duration of the executions of 24 hours."""
-        since = unit.now - timedelta(hours=24)
-        rows = await unit.aggregate(
-            Execution,
-            {"count": Measure("count"), "duration_ms": Measure("sum", "duration_ms")},
-            where=Execution.created_at > since,
+    async def dashboard(
+        self, unit: Unit, recent: int
+    ) -> tuple[list[Sandbox], list[Execution], dict[str, Any]]:
+        """Sandboxes that are created or running, the newest first; the last executions of 24 hours;
+        the number and total duration of all of those. One round trip."""
+        since = Execution.created_at > unit.now - timedelta(hours=24)
+        sandboxes, executions, totals = await unit.ask(
+            unit.rows_of(Sandbox, Sandbox.status.in_(LIVE), (Sandbox.created_at.desc(),), 100),
+            unit.rows_of(Execution, since, (Execution.created_at.desc(),), recent),
+            unit.figures_of(
+                Execution, {"count": Measure("count"), "duration_ms": Measure("sum", "duration_ms")}, since
+            ),
         )
-        return rows[0]
+        return sandboxes, executions, totals[0]
 
-    async def metric_summary(self, unit: Unit, sandbox_id: str, window: timedelta) -> dict[str, Any]:
-        """Average and peak use of a sandbox over a window, and how many samples that is."""
-        rows = await unit.aggregate(
-            ResourceMetric,
-            {
-                "avg_cpu": Measure("avg", "cpu_usage"),
-                "peak_cpu": Measure("max", "cpu_usage"),
-                "avg_memory": Measure("avg", "memory_usage"),
-                "peak_memory": Measure("max", "memory_usage"),
-                "data_points": Measure("count"),
-            },
-            where=(ResourceMetric.sandbox_id == sandbox_id) & (ResourceMetric.timestamp > unit.now - window),
+    async def metric_summary(
+        self, unit: Unit, sandbox_id: str, window: timedelta
+    ) -> tuple[Sandbox | None, dict[str, Any]]:
+        """The sandbox, and its average and peak use over a window with the number of samples: one round
+        trip. Figures that came by the API beside samples are not counted."""
+        samples = (
+            (ResourceMetric.sandbox_id == sandbox_id)
+            & (ResourceMetric.timestamp > unit.now - window)
+            & (ResourceMetric.source == MetricSource.SAMPLER)
         )
-        return rows[0]
+        measures = {
+            "avg_cpu": Measure("avg", "cpu_usage"),
+            "peak_cpu": Measure("max", "cpu_usage"),
+            "avg_memory": Measure("avg", "memory_usage"),
+            "peak_memory": Measure("max", "memory_usage"),
+            "data_points": Measure("count"),
+        }
+        found, figures = await unit.ask(
+            unit.rows_of(Sandbox, Sandbox.id == sandbox_id, (), 1),
+            unit.figures_of(ResourceMetric, measures, samples),
+        )
+        return (found[0] if found else None), figures[0]
+
+    async def last_metric(self, unit: Unit, execution_id: str) -> ResourceMetric | None:
+        """An execution's newest sample."""
+        rows = await unit.list(
+            ResourceMetric, ResourceMetric.execution_id == execution_id, (ResourceMetric.seq.desc(),), 1
+        )
+        return rows[0] if rows else None

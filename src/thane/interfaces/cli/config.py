@@ -6,6 +6,7 @@ import click
 
 from thane.interfaces.cli.main import launcher_of
 from thane.interfaces.cli.output import note, print_json, table
+from thane.interfaces.cli.tables import Column
 from thane.kernel.settings_effect import idle
 
 
@@ -15,7 +16,7 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--config", "config_file", help="Settings file, or a name in config/.")
+@click.option("--config", "config_file", type=click.Path(), help="Settings file, or a name in config/.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(ctx: click.Context, config_file: str | None, as_json: bool) -> None:
@@ -38,7 +39,7 @@ def check(ctx: click.Context, config_file: str | None, as_json: bool) -> None:
         return
     table(
         [(e.key, e.value_masked, e.origin, e.description) for e in explained],
-        ("KEY", "VALUE", "FROM", "WHAT IT IS"),
+        (Column("KEY"), Column("VALUE", "wrap"), Column("FROM", "wrap"), Column("WHAT IT IS", "wrap")),
     )
     for setting in idle(loaded.settings):
         note(f"warning: {setting}")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
+from collections.abc import Sequence
 
 import click
 
 from thane.interfaces.cli.main import data_option, launcher_of
-from thane.interfaces.cli.output import note, print_json, table
+from thane.interfaces.cli.output import print_json, room, table
+from thane.interfaces.cli.tables import Column, plain, wrapped
+from thane.kernel.ports.isolation import TierReport
+from thane.kernel.ports.machine import Examination, Grade
 
-LOW_DISK_BYTES = 1 << 30
+LADDER = (Column("TIER"), Column("HERE"), Column("WHY", "wrap"))
+FINDINGS = (Column("AREA"), Column("CHECK"), Column("STATE"), Column("FOUND", "wrap"))
 
 
 @click.command()
@@ -19,37 +23,53 @@ LOW_DISK_BYTES = 1 << 30
 @data_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool, data: str | None, config: str | None) -> None:
-    """Look at this machine: the isolation ladder, the data folder, the disk.
+    """Look at this machine: isolation, engine, data folder, disk, clock, limits, ports, versions, settings.
 
-    Exit code 1 if code cannot be isolated as the settings want it.
+    Each finding that is not ok says the command that mends it. Exit code 1 if something keeps
+    Thane from working as the settings want it; warnings alone are 0. Nothing is changed.
     """
     launcher = launcher_of(ctx)
-    loaded = launcher.settings(config, {})
-    folder = launcher.data(data)
-    ladder = asyncio.run(launcher.ladder(folder, loaded))
-    place = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(place).free
-    wanted = loaded.settings.isolation.minimum_tier
-    ranks = {r.tier.value: r.tier.rank for r in ladder}
-    good = any(r.available and r.tier.rank >= ranks.get(wanted, 0) for r in ladder)
+    found = asyncio.run(launcher.examine(launcher.data(data), config))
     if as_json:
-        print_json({"isolation": ladder, "data": str(folder), "free_bytes": free, "ok": good})
+        print_json(
+            {"ok": found.ok, "data": found.data, "isolation": found.isolation, "findings": found.findings}
+        )
     else:
-        rows = [
-            (
-                r.tier.value,
-                "yes" if r.available else "no",
-                r.detail if r.available else ". ".join(part for part in (r.missing, r.remedy) if part),
-            )
-            for r in ladder
-        ]
-        table(rows, ("TIER", "HERE", "WHY"))
-        if not good:
-            note(
-                f"code cannot be run here: `isolation.minimum_tier` is {wanted} and nothing that strong works"
-            )
-            note("  do what WHY says, or allow a weaker tier in the settings")
-        note(f"data folder {folder}: {free >> 30} GiB free")
-        if free < LOW_DISK_BYTES:
-            note("  less than 1 GiB is free: make room before you serve from here")
-    sys.exit(0 if good else 1)
+        _ladder(found.isolation)
+        table([(f.area, f.check, f.grade.value, f.detail) for f in found.findings], FINDINGS)
+        _to_mend(found)
+    sys.exit(0 if found.ok else 1)
+
+
+def _ladder(tiers: Sequence[TierReport]) -> None:
+    rows = [
+        (
+            r.tier.value,
+            "yes" if r.available else "no",
+            r.detail if r.available else ". ".join(part for part in (r.missing, r.remedy) if part),
+        )
+        for r in tiers
+    ]
+    if rows:
+        table(rows, LADDER)
+        click.echo("")
+
+
+def _to_mend(found: Examination) -> None:
+    """What is not ok, each with its command, the worst last: that is what a terminal still shows."""
+    wrong = [f for grade in (Grade.WARNING, Grade.FAILURE) for f in found.findings if f.grade is grade]
+    click.echo("")
+    for finding in wrong:
+        told = plain(f"{finding.grade.value}: {finding.area}, {finding.check}: {finding.detail}")
+        for line in wrapped(told, room() or len(told)):
+            click.echo(click.style(line, fg=_COLOURS[finding.grade]))
+        click.echo(f"  {plain(finding.remedy)}")  # whole, to be copied
+    failures = sum(f.grade is Grade.FAILURE for f in wrong)
+    if found.ok:
+        warnings = f", with {len(wrong)} warning{'s'[: len(wrong) > 1]}" if wrong else ""
+        click.echo(f"Thane can work here{warnings}.")
+    else:
+        click.echo(f"{failures} to mend before Thane can work here as the settings want it.")
+
+
+_COLOURS = {Grade.WARNING: "yellow", Grade.FAILURE: "red"}

@@ -9,6 +9,9 @@ import click
 
 from thane.interfaces.cli.main import data_option, launcher_of
 from thane.interfaces.cli.output import body_of, note, print_json, table
+from thane.interfaces.cli.tables import Column
+
+COLUMNS = (Column("ID"), Column("NAME", "wrap"), Column("KEY"), Column("STATE"), Column("CREATED", "drop"))
 
 
 @click.group()
@@ -72,7 +75,7 @@ def list_(ctx: click.Context, as_json: bool, data: str | None, config: str | Non
         )
         for k in page["items"]
     ]
-    table(rows, ("ID", "NAME", "KEY", "STATE", "CREATED"))
+    table(rows, COLUMNS)
 
 
 @keys.command()

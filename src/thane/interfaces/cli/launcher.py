@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     # `thane --help` must not wait for what only types name.
     from thane.interfaces.local import Caller
     from thane.kernel.operations.registry import Operations
-    from thane.kernel.ports.isolation import TierReport
+    from thane.kernel.ports.machine import Examination
     from thane.kernel.settings import Loaded
 
 
@@ -32,6 +32,10 @@ class Ledger(Protocol):
     def vkey(self) -> str:
         """The log's public key, as verifiers take it."""
 
+    @property
+    def tenant_id(self) -> str:
+        """Whose log it is."""
+
     async def timeline(self, run_id: str | None, limit: int) -> list[dict[str, Any]]: ...
 
     def follow(self, run_id: str | None, limit: int) -> AsyncIterator[dict[str, Any]]:
@@ -40,6 +44,45 @@ class Ledger(Protocol):
     async def prove(self, index: int) -> str: ...
 
     async def verify(self, progress: Callable[[int, int], None]) -> Any: ...
+
+
+class RowTouch(NamedTuple):
+    """A row's column that somebody sets by hand."""
+
+    table: str
+    id: str
+    column: str
+    value: str
+
+
+class LeafTouch(NamedTuple):
+    """A part of an entry's leaf that somebody replaces by hand."""
+
+    tenant_id: str
+    entry: int
+    old: str
+    new: str
+
+
+class HashTouch(NamedTuple):
+    """The hash beside an entry's leaf, which somebody makes anew so that the two agree."""
+
+    tenant_id: str
+    entry: int
+
+
+Touch = RowTouch | LeafTouch | HashTouch
+
+
+class Copy(Protocol):
+    """A copy of a data folder that somebody changes past Thane."""
+
+    @property
+    def data(self) -> Path:
+        """Where it lies."""
+
+    async def touch(self, what: Touch) -> str:
+        """Change it by SQL; the statement. NotFound if there is nothing to change."""
 
 
 class Launcher(Protocol):
@@ -57,11 +100,14 @@ class Launcher(Protocol):
     def reading(self, data: Path, loaded: Loaded) -> AbstractAsyncContextManager[Ledger]:
         """The store, read only, beside its owner."""
 
+    async def copied(self, data: Path, loaded: Loaded, into: Path) -> Copy:
+        """A copy of the folder's store and keys, made beside its owner."""
+
     def serving(self, data: Path, loaded: Loaded) -> AsyncIterator[Ready]:
         """Serve until stopped; yields once, when ready."""
 
     def operations(self) -> Operations:
         """The registry, without a store."""
 
-    async def ladder(self, data: Path, loaded: Loaded) -> tuple[TierReport, ...]:
-        """The isolation tiers of this machine, probed."""
+    async def examine(self, data: Path, config: str | None) -> Examination:
+        """Look at this machine, its settings and a data folder; what is wrong is a finding."""

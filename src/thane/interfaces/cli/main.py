@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -10,8 +11,14 @@ import click
 from thane.interfaces.cli.launcher import Launcher
 
 COMMANDS = {
+    "demo": ("thane.interfaces.cli.demo", "See an agent's run, from code to proof, in a few seconds."),
     "run": ("thane.interfaces.cli.run", "Run a program in a sandbox and record it."),
     "serve": ("thane.interfaces.cli.serve", "Serve the HTTP API."),
+    "sandboxes": ("thane.interfaces.cli.sandboxes", "Make sandboxes, run in them, put files there."),
+    "contexts": ("thane.interfaces.cli.sandboxes", "Keep variables from one execution to the next."),
+    "executions": ("thane.interfaces.cli.sandboxes", "Look at what was run."),
+    "resource-metrics": ("thane.interfaces.cli.sandboxes", "Look at what code used; add figures of yours."),
+    "resource-alerts": ("thane.interfaces.cli.sandboxes", "List alerts of nearly used up memory."),
     "keys": ("thane.interfaces.cli.keys", "Make, list and revoke API keys."),
     "timeline": ("thane.interfaces.cli.trail", "Show what happened, with ledger indexes."),
     "verify": ("thane.interfaces.cli.trail", "Check the whole store against its proofs."),
@@ -32,7 +39,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -45,14 +53,28 @@ class Commands(click.Group):
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Thane: the back end that AI agents act through, with a proof of everything they did."""
+    # click writes no colours where there is no terminal; people and dumb ones may not want them either.
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        ctx.color = False
+
+
+def config_option(command: Any) -> Any:
+    """The option of commands that read settings."""
+    return click.option("--config", "config", type=click.Path(), help="Settings file, or a name in config/.")(
+        command
+    )
 
 
 def data_option(command: Any) -> Any:
-    """The options that every command has."""
-    command = click.option("--config", "config", help="Settings file, or a name in config/.")(command)
-    return click.option("--data", "data", metavar="DIR", help="Data folder; THANE_DATA, else .thane here.")(
-        command
-    )
+    """The options of commands that use a data folder."""
+    command = config_option(command)
+    return click.option(
+        "--data",
+        "data",
+        metavar="DIR",
+        type=click.Path(),
+        help="Data folder; THANE_DATA, else .thane here.",
+    )(command)
 
 
 def launcher_of(ctx: click.Context) -> Launcher:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 import msgspec
 
+from thane.interfaces.cli.tables import Column, Table, plain
 from thane.kernel.errors import SettingsError, ThaneError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # Exit codes beside the program's own: wrong input, and all else that Thane refuses.
 USAGE = 2
 REFUSED = 70  # EX_SOFTWARE of sysexits.h; programs seldom end with it
+# The next step where an error names none.
+ANY_STEP = "Run `thane doctor` to see what is wrong on this machine."
 
 
 def print_json(value: Any) -> None:
@@ -26,16 +29,24 @@ def print_json(value: Any) -> None:
 
 
 def note(text: str) -> None:
-    """A line for people, on standard error."""
-    click.echo(text, err=True)
+    """A line for people, on standard error. It may tell what others wrote, so a terminal obeys none of it."""
+    click.echo(plain(text), err=True)
 
 
 def refuse(message: str, hint: str, code: int = REFUSED) -> NoReturn:
     """End the command with what happened and what to do."""
     note(f"error: {message}")
-    if hint:
-        note(f"  {hint}")
+    for line in (hint or ANY_STEP).splitlines():
+        note(f"  {line}")
     sys.exit(code)
+
+
+def refuse_usage(error: click.ClickException) -> NoReturn:
+    """End the command with what is wrong with its words, and where they are explained."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    hint = f"Try: {ctx.command_path if ctx else 'thane'} --help"
+    # click asks and proposes in one text (`Did you mean …?`); here each has its place.
+    refuse(" ".join(error.format_message().split()), hint, error.exit_code)
 
 
 def refuse_error(error: ThaneError) -> NoReturn:
@@ -57,12 +68,20 @@ def body_of(answer: Answer) -> Any:
     refuse(message, problem.get("hint", ""), USAGE if answer.status < 500 else REFUSED)
 
 
-def table(rows: Iterable[Sequence[object]], head: Sequence[str]) -> None:
-    """Columns as wide as they need to be; the last one is cut to fit a terminal."""
-    lines = [tuple(head), *(tuple("" if cell is None else str(cell) for cell in row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    room = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
-    for n, line in enumerate(lines):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        text = text if len(text) <= room else text[: max(room - 1, 1)] + "…"
-        click.echo(click.style(text, bold=n == 0))
+def room() -> int | None:
+    """How many columns standard output has; None where it is no terminal, and nothing has to fit."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
+
+
+def table(rows: Sequence[Sequence[object]], columns: Sequence[Column]) -> None:
+    """A table that fits the terminal."""
+    show_lines(Table(columns, rows, room()), rows, head=True)
+
+
+def show_lines(shape: Table, rows: Iterable[Sequence[object]], *, head: bool) -> None:
+    """Rows of a table of this shape."""
+    for line in shape.head() if head else ():
+        click.echo(click.style(line, bold=True))
+    for row in rows:
+        for line in shape.row(row):
+            click.echo(line)

@@ -6,6 +6,14 @@ import click
 
 from thane.interfaces.cli.main import launcher_of
 from thane.interfaces.cli.output import print_json, table
+from thane.interfaces.cli.tables import Column
+
+COLUMNS = (
+    Column("OPERATION"),
+    Column("HTTP", "wrap"),
+    Column("EFFECT", "drop"),
+    Column("WHAT IT DOES", "wrap"),
+)
 
 
 @click.command()
@@ -28,5 +36,5 @@ def operations(ctx: click.Context, as_json: bool) -> None:
         return
     table(
         [(r["name"], r["http"] or "internal", r["effect"], r["summary"]) for r in rows],
-        ("OPERATION", "HTTP", "EFFECT", "WHAT IT DOES"),
+        COLUMNS,
     )

@@ -52,6 +52,11 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @click.option("--cpu", metavar="CORES", help="CPU limit in cores; a fraction is allowed.")
 @click.option("--disk", type=int, metavar="MB", help="Disk limit in MiB.")
 @click.option("--timeout", type=int, metavar="S", help="Wall time limit in seconds.")
+@click.option(
+    "--min-tier",
+    type=click.Choice(["T1", "T2-", "T2", "T3"]),
+    help="Weakest isolation that will do; `thane doctor` shows what there is.",
+)
 @click.option("--env", "env", multiple=True, metavar="K=V", help="A variable for the program; never stored.")
 @click.option(
     "--file",
@@ -102,6 +107,7 @@ class _Wanted:
         self.purpose = f"thane run {purpose}"
         self.language = language
         self.as_json: bool = options["as_json"]
+        self.minimum_tier: str | None = options["min_tier"]
         self.out: Path | None = options["out"]
         if self.out is not None:
             _make_folder(self.out)
@@ -188,7 +194,11 @@ class _Session:
         self._run_id = opened["id"]
         sandbox = await self._post(
             "/api/v1/sandboxes",
-            {"language": wanted.language, "resource_limits": wanted.limits},
+            {
+                "language": wanted.language,
+                "resource_limits": wanted.limits,
+                "minimum_tier": wanted.minimum_tier,
+            },
             more=_repeatable(),
         )
         if sandbox.status >= 400:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import click
 import msgspec
 
 from thane.interfaces.cli.main import data_option, launcher_of
-from thane.interfaces.cli.output import note, print_json, table
+from thane.interfaces.cli.output import note, print_json, room, show_lines, table
+from thane.interfaces.cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from thane.interfaces.cli.launcher import Launcher
@@ -57,25 +57,39 @@ def timeline(
     if not rows:
         note("nothing has happened here yet; try: thane run -c 'print(1)'")
         return
-    table([_cells(row) for row in rows], HEAD)
+    table([cells(row) for row in rows], COLUMNS)
 
 
 async def _follow(
     launcher: Launcher, data: Path, loaded: Loaded, run_id: str | None, limit: int, as_json: bool
 ) -> None:
     """Print entries as they come: lines of JSON, or columns of a width that need not be known before."""
+    shape = Table(COLUMNS, [_USUAL], room())
     if not as_json:
-        click.echo(click.style(_line(HEAD), bold=True))
+        show_lines(shape, (), head=True)
     async with launcher.reading(data, loaded) as ledger:
         async for row in ledger.follow(run_id, limit):
-            click.echo(msgspec.json.encode(row).decode() if as_json else _line(_cells(row)))
+            if as_json:
+                click.echo(msgspec.json.encode(row).decode())
+            else:
+                show_lines(shape, [cells(row)], head=False)
 
 
-HEAD = ("INDEX", "TIME (UTC)", "KIND", "OPERATION", "OUTCOME", "RESOURCE", "BY")
-_WIDTHS = (7, 23, 7, 22, 10, 36, 0)
+COLUMNS = (
+    Column("INDEX"),
+    Column("TIME (UTC)", "start", least=13),
+    Column("KIND", "drop"),
+    Column("OPERATION"),
+    Column("OUTCOME"),
+    Column("RESOURCE", "middle"),
+    Column("BY", "middle"),
+)
+# As long as most are: what comes later is not known when a line is printed.
+_USUAL = (100_000, "2026-01-01 00:00:00.000", "outcome", "sandboxes.terminate", "completed", *2 * ("x" * 36,))
 
 
-def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+def cells(row: dict[str, Any]) -> tuple[object, ...]:
+    """An entry as a row of `COLUMNS`."""
     return (
         row["index"],
         row["time"][:23],
@@ -85,11 +99,6 @@ def _cells(row: dict[str, Any]) -> tuple[object, ...]:
         row["resource"],
         row["actor"],
     )
-
-
-def _line(cells: Sequence[object]) -> str:
-    shown = ("" if cell is None else str(cell) for cell in cells)
-    return "  ".join(cell.ljust(width) for cell, width in zip(shown, _WIDTHS, strict=True)).rstrip()
 
 
 @click.command()

@@ -9,10 +9,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
-from thane.interfaces.http.asgi import JSON, Disconnected, Headers, Receive, Scope, Send, respond
+from thane.interfaces.http.admission import Admission
+from thane.interfaces.http.answer import Answer
+from thane.interfaces.http.asgi import BYTES, JSON, Disconnected, Receive, Scope, Send, peer_of
+from thane.interfaces.http.cors import Cors
+from thane.interfaces.http.forwarded import Proxies
 from thane.interfaces.http.health import Check, health_of
 from thane.interfaces.http.live import (
     ServerSentEvents,
@@ -24,12 +29,11 @@ from thane.interfaces.http.live import (
     socket_left,
 )
 from thane.interfaces.http.openapi import document
-from thane.interfaces.http.problem import CONTENT_TYPE, defect, problem_headers, problem_of
 from thane.interfaces.http.projection import project
-from thane.interfaces.http.request import Networks, Wanted, call_of, headers_of, matches_etag, request_id_of
+from thane.interfaces.http.request import Taken, Wanted, call_of, headers_of, matches_etag, request_id_of
 from thane.interfaces.http.routing import Router, allowed
 from thane.interfaces.http.sse import EventQueue, stream
-from thane.kernel.errors import MethodNotAllowed, ThaneError
+from thane.kernel.errors import MethodNotAllowed, ThaneError, Unavailable
 from thane.kernel.operations.call import Call, Reply
 from thane.kernel.operations.declare import Effect
 from thane.kernel.operations.pipeline import Pipeline
@@ -52,14 +56,17 @@ OWNERS_MOST: Final = 256 * MIB
 class HttpApp:
     """`metrics` renders the page at `metrics_path`, which is not there without it;
     `health` are checks by part, each raising when its part is down;
-    `counted(method, status)` is told of every answer."""
+    `counted(method, status)` is told of every answer; `origins` are those of `cors.py`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what can be set about an edge, each by its name
         self,
         pipeline: Pipeline,
         *,
         max_body_bytes: int = MIB,
-        proxies: Networks = (),
+        max_file_bytes: int = 64 * MIB,
+        proxies: Proxies | None = None,
+        origins: Sequence[str] = (),
+        admission: Admission | None = None,
         health: Mapping[str, Check] | None = None,
         metrics: Callable[[], bytes] | None = None,
         metrics_path: str = "/metrics",
@@ -68,11 +75,17 @@ class HttpApp:
     ) -> None:
         self._pipeline = pipeline
         self._router = Router(pipeline.operations, BASE)
-        self._max_body = max_body_bytes
-        self._proxies = proxies
+        self._proxies = proxies or Proxies()
+        self._cors = Cors(origins)
+        self.admission = admission or Admission()
+        self._from_others = Taken(max_body_bytes, max_file_bytes, self._proxies, self.admission)
+        # The owner could fill the disk as well, and sends one big file at a time.
+        self._from_owner = Taken(
+            max(max_body_bytes, OWNERS_MOST), max(max_file_bytes, OWNERS_MOST), self._proxies, None
+        )
+        self.counted = counted
         self._health = health or {}
         self._metrics = metrics
-        self._counted = counted
         self._start, self._stop = hooks
         self._openapi: bytes | None = None
         self._plain: dict[str, Callable[[], Awaitable[tuple[int, bytes, bytes]]]] = {
@@ -93,7 +106,9 @@ class HttpApp:
         headers = headers_of(scope)
         request_id = request_id_of(headers, self._pipeline.ids)
         method = "GET" if over_socket else scope["method"]
-        answer = _Answer(refusal(send) if over_socket else send, request_id, method, self._counted)
+        answer = Answer(refusal(send) if over_socket else send, request_id, method, self.counted)
+        if self._cors:
+            answer.more += self._cors.headers(scope)
         try:
             page = self._plain.get(scope["path"])
             if over_socket:
@@ -104,31 +119,68 @@ class HttpApp:
                 await self._serve(scope, headers, receive, answer)
         except Disconnected:
             return
+        except asyncio.CancelledError:
+            peer = peer_of(scope)
+            if peer is None:
+                raise
+            if not peer.is_gone:  # it took longer than the server has for its stop
+                await answer.refuse(Unavailable("the server stops", retry_after=1))
         except Exception as error:  # noqa: BLE001 - the edge: whatever it is becomes a problem
             await answer.refuse(error)
 
     # -- operations -------------------------------------------------------------------------
 
-    async def _serve(self, scope: Scope, headers: Wanted, receive: Receive, answer: _Answer) -> None:
+    async def _serve(self, scope: Scope, headers: Wanted, receive: Receive, answer: Answer) -> None:
         methods, values = self._router.find(scope["path"])
         method = scope["method"]
         if method == "OPTIONS":
-            await answer.send(204, b"", [(b"allow", allowed(methods).encode())])
+            await self._options(allowed(methods).encode(), answer)
             return
         bound = methods.get("GET" if method == "HEAD" else method)
         if bound is None:
             answer.more.append((b"allow", allowed(methods).encode()))
             raise MethodNotAllowed(f"{method} is not possible on {scope['path']}")
+        self.admission.check()
         call, fields = await self._call(bound, values, scope, headers, receive, answer)
-        if bound.streams:
-            await self._watch(call, scope, receive, answer)
-        elif bound.effect is not Effect.OUTSIDE:
-            await self._show(await self._pipeline.call(call), call, headers, fields, answer)
-        elif b"text/event-stream" in headers.get(b"accept", b""):
-            await self._stream(call, receive, answer)
-        else:
-            reply = await self._until_hang_up(call, receive)
-            await self._show(reply, call, headers, fields, answer)
+        try:
+            if bound.streams:
+                await self._watch(call, scope, receive, answer)
+            elif bound.effect is not Effect.OUTSIDE:
+                await self._show(await self._answered(call, scope), call, headers, fields, answer)
+            else:
+                self._listens(scope)
+                if b"text/event-stream" in headers.get(b"accept", b""):
+                    await self._stream(call, receive, answer)
+                else:
+                    reply = await self._until_hang_up(call, receive)
+                    await self._show(reply, call, headers, fields, answer)
+        finally:
+            if call.body and not scope.get(OWNER):
+                self.admission.let_go(len(call.body))
+
+    async def _options(self, allow: bytes, answer: Answer) -> None:
+        more = [(b"allow", allow)]
+        await answer.send(204, b"", more + self._cors.preflight(allow) if self._cors else more)
+
+    async def _answered(self, call: Call, scope: Scope) -> Reply:
+        """One of the many that are worked on at one time. A read ends when nobody waits for it any more."""
+        peer = peer_of(scope) if call.operation.effect is Effect.NONE else None
+        if peer is not None:
+            peer.alone = asyncio.current_task()
+        await self.admission.enter()
+        try:
+            return await self._pipeline.call(call)
+        finally:
+            self.admission.leave()
+            if peer is not None:
+                peer.alone = None
+
+    def _listens(self, scope: Scope) -> None:
+        """From here on the client is wanted at the other end: the end of what it sends is its going."""
+        if (peer := peer_of(scope)) is not None:
+            peer.end_is_gone = True
+            if peer.has_ended:
+                raise Disconnected
 
     async def _call(
         self,
@@ -137,27 +189,22 @@ class HttpApp:
         scope: Scope,
         headers: Wanted,
         receive: Receive,
-        answer: _Answer,
+        answer: Answer,
     ) -> tuple[Call, str | None]:
-        call, fields = await call_of(
-            bound,
-            values,
-            scope,
-            headers,
-            receive,
-            answer.request_id,
-            max_body=max(self._max_body, OWNERS_MOST) if scope.get(OWNER) else self._max_body,
-            proxies=self._proxies,
-        )
+        edge = self._from_owner if scope.get(OWNER) else self._from_others
+        call, fields = await call_of(bound, values, scope, headers, receive, answer.request_id, edge)
         if scope.get(OWNER):
             call.identified = await self._pipeline.identity.local_owner()
         return call, fields
 
     async def _show(
-        self, reply: Reply, call: Call, headers: Wanted, fields: str | None, answer: _Answer
+        self, reply: Reply, call: Call, headers: Wanted, fields: str | None, answer: Answer
     ) -> None:
         made = answer.more
         body = reply.body
+        if call.operation.gives:
+            await answer.send(reply.status, body, kind=BYTES)
+            return
         if reply.version is not None:
             made.append((b"etag", b'"%d"' % reply.version))
             if call.operation.method == "GET" and matches_etag(headers.get(b"if-none-match"), reply.version):
@@ -189,7 +236,7 @@ class HttpApp:
         finally:
             await _end(work, gone)
 
-    async def _stream(self, call: Call, receive: Receive, answer: _Answer) -> None:
+    async def _stream(self, call: Call, receive: Receive, answer: Answer) -> None:
         queue = EventQueue()
         call.listener = queue.put
         work = asyncio.create_task(self._pipeline.call(call))
@@ -206,9 +253,10 @@ class HttpApp:
 
     # -- streams ----------------------------------------------------------------------------
 
-    async def _watch(self, call: Call, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _watch(self, call: Call, scope: Scope, receive: Receive, answer: Answer) -> None:
         """Server-sent events for as long as the client listens."""
-        stream: Stream = (await self._pipeline.call(call)).value
+        self._listens(scope)
+        stream: Stream = (await self._answered(call, scope)).value
         if scope["method"] == "HEAD":
             await answer.send(200, b"")
             return
@@ -216,20 +264,33 @@ class HttpApp:
             await pump(stream, ServerSentEvents(answer.raw, answer.headers()), hung_up(receive), scope)
 
     async def _serve_socket(
-        self, scope: Scope, headers: Wanted, receive: Receive, send: Send, answer: _Answer
+        self, scope: Scope, headers: Wanted, receive: Receive, send: Send, answer: Answer
     ) -> None:
         """The same over a WebSocket. Whatever is wrong is answered before it is accepted."""
         await receive()
-        protocol = handshake(scope, headers)
+        protocol = handshake(scope, headers, self._may_watch)
         methods, values = self._router.find(scope["path"])
         bound = methods.get("GET")
         if bound is None or not bound.streams:
             raise MethodNotAllowed(f"there is no WebSocket at {scope['path']}; ask by HTTP")
         call, _ = await self._call(bound, values, scope, headers, receive, answer)
-        stream: Stream = (await self._pipeline.call(call)).value
+        stream: Stream = (await self._answered(call, scope)).value
         async with self._pipeline.streams.hold(call, stream):
             out = WebSocket(send, protocol, answer.accepted)
             await pump(stream, out, socket_left(receive, stream), scope)
+
+    def _may_watch(self, scope: Scope, origin: bytes) -> bool:
+        """Browsers let any page open a WebSocket: only the own origin may, and those that CORS names."""
+        if self._cors.admits(origin):
+            return True
+        named = {n: v for n, v in scope["headers"] if n == b"host" or b"forwarded" in n}
+        client = self._proxies.client(scope, named)
+        page = urlsplit(origin.decode("latin-1").lower())
+        return page.netloc == client.host and (client.scheme == "http" or page.scheme == "https")
+
+    def new_request_id(self) -> str:
+        """For what is refused before it is a request."""
+        return self._pipeline.ids.new("req")
 
     def end_streams(self) -> None:
         """The server stops: tell those who watch, or it would wait for them."""
@@ -238,13 +299,13 @@ class HttpApp:
     # -- pages ------------------------------------------------------------------------------
 
     async def _serve_page(
-        self, page: Callable[[], Awaitable[tuple[int, bytes, bytes]]], scope: Scope, answer: _Answer
+        self, page: Callable[[], Awaitable[tuple[int, bytes, bytes]]], scope: Scope, answer: Answer
     ) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            answer.more.append((b"allow", b"GET, HEAD"))
             if scope["method"] == "OPTIONS":
-                await answer.send(204, b"")
+                await self._options(b"GET, HEAD, OPTIONS", answer)
                 return
+            answer.more.append((b"allow", b"GET, HEAD, OPTIONS"))
             raise MethodNotAllowed(f"{scope['method']} is not possible on {scope['path']}")
         status, kind, body = await page()
         await answer.send(status, body, kind=kind)
@@ -279,58 +340,6 @@ class HttpApp:
             await send({"type": f"lifespan.{name}.complete"})
             if not starting:
                 return
-
-
-class _Answer:
-    """The answer under way: what every answer carries, and how a failure is shown."""
-
-    def __init__(
-        self, send: Send, request_id: str, method: str, counted: Callable[[str, int], None] | None
-    ) -> None:
-        self.request_id = request_id
-        self.more: Headers = []
-        self._send = send
-        self._method = method
-        self._counted = counted
-        self._begun = False
-
-    async def raw(self, message: Mapping[str, Any]) -> None:
-        """ASGI's `send`, noting that the answer has begun."""
-        if message["type"] == "http.response.start":
-            self._begun = True
-            if self._counted is not None:
-                self._counted(self._method, message["status"])
-        await self._send(message)
-
-    def accepted(self) -> None:
-        """A WebSocket was accepted: there is no other answer any more."""
-        self._begun = True
-        if self._counted is not None:
-            self._counted(self._method, 101)
-
-    def headers(self) -> Headers:
-        """What goes with every answer."""
-        return [(b"thane-request-id", self.request_id.encode()), (b"cache-control", b"no-store"), *self.more]
-
-    async def send(self, status: int, body: bytes, more: Headers | None = None, kind: bytes = JSON) -> None:
-        headers = self.headers() + (more or [])
-        if body:
-            headers.append((b"content-type", kind))
-        await respond(self.raw, status, headers, body, head=self._method == "HEAD")
-
-    async def refuse(self, error: BaseException) -> None:
-        """Show an error; one that is none of Thane's tree goes to the log in full."""
-        if not isinstance(error, ThaneError):
-            log.error("request failed", exc_info=error, extra={"request_id": self.request_id})
-            error = defect(self.request_id)
-        if self._begun:
-            log.error("an answer broke off", extra={"request_id": self.request_id, "code": error.code})
-            return
-        headers = problem_headers(error)
-        if error.status == 413:
-            # The rest of the body is not read.
-            headers.append((b"connection", b"close"))
-        await self.send(error.status, _encode(problem_of(error, self.request_id)), headers, CONTENT_TYPE)
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

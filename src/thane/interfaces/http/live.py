@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
-from thane.interfaces.http.asgi import Receive, Scope, Send
+from thane.interfaces.http.asgi import Peer, Receive, Scope, Send, peer_of
+from thane.interfaces.http.cors import origin_of
 from thane.kernel.answers import encode
 from thane.kernel.errors import Denied, Fault, Invalid
 from thane.kernel.live.events import End, Event
@@ -26,8 +26,6 @@ PROTOCOL: Final = "thane.watch.v1"
 BEARER: Final = "thane.bearer."
 KEEP_ALIVE_SECONDS: Final = 15.0
 GRACE_SECONDS: Final = 2.0
-# In the scope's state: cuts the connection off, whatever waits in it. Set by `server.py`.
-ABORT: Final = "thane.abort"
 # RFC 6455: normal, going away, policy, internal error, try again later.
 _CODES: Final = {"settled": 1000, STOPPING: 1001, "failed": 1011, "slow": 1013}
 _POLICY: Final = 1008
@@ -39,6 +37,9 @@ class Out(Protocol):
     async def start(self, ready: msgspec.Struct, position: str) -> None: ...
 
     async def events(self, events: list[Event]) -> None: ...
+
+    def packed(self, event: Event) -> bytes:
+        """The event as it goes over this connection's socket; equal for all who get it this way."""
 
     async def position(self, position: str) -> None: ...
 
@@ -63,6 +64,9 @@ class ServerSentEvents:
 
     async def events(self, events: list[Event]) -> None:
         await self._body(b"".join([event.once(_frame) for event in events]))
+
+    def packed(self, event: Event) -> bytes:
+        return event.once(_chunk)
 
     async def position(self, position: str) -> None:
         await self._body(b": keep-alive\nid: %s\n\n" % position.encode())
@@ -92,6 +96,9 @@ class WebSocket:
         for event in events:
             await self._send({"type": "websocket.send", "text": event.once(_message)})
 
+    def packed(self, event: Event) -> bytes:
+        return event.once(_message_frame)
+
     async def position(self, position: str) -> None:
         await self._say({"event": "position", "id": position})
 
@@ -108,9 +115,26 @@ def _frame(event: Event) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (event.id.encode(), event.name.encode(), event.data)
 
 
+def _chunk(event: Event) -> bytes:
+    """The frame as a chunk of an HTTP/1.1 body."""
+    frame = event.once(_frame)
+    return b"%x\r\n%s\r\n" % (len(frame), frame)
+
+
 def _message(event: Event) -> str:
     # Ids and names are ours and need no escaping.
     return f'{{"event":"{event.name}","id":"{event.id}","data":{event.data.decode()}}}'
+
+
+def _message_frame(event: Event) -> bytes:
+    """The message as one text frame of a WebSocket from the server: unmasked, whole, not compressed."""
+    payload = event.once(_message).encode()
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + size.to_bytes(1, "big") + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
 # -- the stream's life -----------------------------------------------------------------------
@@ -118,6 +142,10 @@ def _message(event: Event) -> str:
 
 async def pump(stream: Stream, out: Out, gone: Coroutine[Any, Any, None], scope: Scope) -> None:
     """Send until the stream is over or the client is gone. Raises what went wrong in between."""
+    peer = peer_of(scope)
+    if peer is not None:
+        stream.at_once = _at_once(peer, out)
+        peer.when_stalled(lambda: stream.drop("slow", "you took nothing of what was sent"))
     sending = asyncio.create_task(_send_all(stream, out))
     leaving = asyncio.create_task(gone)
     try:
@@ -125,7 +153,8 @@ async def pump(stream: Stream, out: Out, gone: Coroutine[Any, Any, None], scope:
         if not sending.done() and not leaving.done():
             await asyncio.wait({sending}, timeout=GRACE_SECONDS)
             if not sending.done():
-                _cut_off(scope)
+                if peer is not None:
+                    peer.abort()
                 await asyncio.wait({leaving}, timeout=GRACE_SECONDS)
         elif sending.done():
             with contextlib.suppress(OSError):  # the client hung up while something was sent
@@ -154,10 +183,13 @@ async def _send_all(stream: Stream, out: Out) -> None:
         said_at = loop.time()
 
 
-def _cut_off(scope: Scope) -> None:
-    abort = scope.get("state", {}).get(ABORT)
-    if abort is not None:
-        abort()
+def _at_once(peer: Peer, out: Out) -> Callable[[Sequence[Event]], bool]:
+    """A thousand clients that want one event get it by a thousand writes of the same bytes."""
+
+    def write(events: Sequence[Event]) -> bool:
+        return peer.write_now(b"".join([out.packed(event) for event in events]))
+
+    return write
 
 
 async def hung_up(receive: Receive) -> None:
@@ -185,12 +217,19 @@ def refusal(send: Send) -> Send:
     return translated
 
 
-def handshake(scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+def handshake(
+    scope: Scope, headers: dict[bytes, bytes], may_watch: Callable[[Scope, bytes], bool]
+) -> str | None:
     """The sub-protocol to answer with; a token among them becomes the request's `Authorization`.
 
     Denied for a page of another origin, Invalid for sub-protocols that make no sense.
     """
-    _check_origin(scope)
+    origin = origin_of(scope)
+    if origin is not None and not may_watch(scope, origin):
+        raise Denied(
+            f"a page from {origin.decode('latin-1')[:200]} may not watch here",
+            hint="Serve the page from the address of the API, or name its origin in `http.cors_origins`.",
+        )
     offered: list[str] = list(scope.get("subprotocols") or ())
     tokens = [name.removeprefix(BEARER) for name in offered if name.startswith(BEARER)]
     if len(tokens) > 1 or (tokens and b"authorization" in headers):
@@ -200,19 +239,6 @@ def handshake(scope: Scope, headers: dict[bytes, bytes]) -> str | None:
     if offered and PROTOCOL not in offered:
         raise _wrong(f"offer {PROTOCOL} too, which is what the answer names; the token is never repeated")
     return PROTOCOL if offered else None
-
-
-def _check_origin(scope: Scope) -> None:
-    """Browsers name the page's origin. What other origins may not fetch, they may not watch."""
-    found = {name: value for name, value in scope["headers"] if name in (b"origin", b"host")}
-    origin = found.get(b"origin")
-    if origin is None:
-        return
-    if urlsplit(origin.decode("latin-1")).netloc.lower() != found.get(b"host", b"").decode("latin-1").lower():
-        raise Denied(
-            f"a page from {origin.decode('latin-1')[:200]} may not watch here",
-            hint="Serve the page from the address of the API, or watch from a server of your own.",
-        )
 
 
 def _wrong(detail: str) -> Invalid:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from thane.interfaces.http.asgi import JSON, Receive, Scope, read_body
-from thane.kernel.errors import Fault, Invalid, NotAcceptable, SettingsError
+from thane.interfaces.http.asgi import JSON, Holds, Receive, Scope, read_body
+from thane.interfaces.http.forwarded import Proxies
+from thane.kernel.errors import Fault, Invalid, NotAcceptable
 from thane.kernel.ids import IdFactory, is_id
 from thane.kernel.operations.call import Call
 from thane.kernel.operations.declare import Effect
@@ -28,6 +28,7 @@ WANTED: Final = frozenset(
         b"thane-project",
         b"thane-run",
         b"user-agent",
+        b"forwarded",
         b"x-forwarded-for",
     )
 )
@@ -36,18 +37,17 @@ MAX_QUERY_FIELDS: Final = 100
 # A version that no row has: an If-Match that cannot match must fail like one that does not.
 NO_VERSION: Final = -1
 
-Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 Wanted = dict[bytes, bytes]
 
 
-def networks(words: Sequence[str]) -> Networks:
-    """`http.trusted_proxies` as networks; SettingsError for a word that is none."""
-    try:
-        return tuple(ipaddress.ip_network(word) for word in words)
-    except ValueError as fault:
-        raise SettingsError(
-            f"http.trusted_proxies: {fault}", hint="List addresses or networks, such as `10.0.0.0/8`."
-        ) from fault
+class Taken(NamedTuple):
+    """What is taken of a client: so long a body, of JSON or of a file, counted by `holds`, and the
+    word of `proxies`."""
+
+    max_body: int
+    max_file: int
+    proxies: Proxies
+    holds: Holds | None
 
 
 def headers_of(scope: Scope) -> Wanted:
@@ -72,17 +72,21 @@ async def call_of(
     headers: Wanted,
     receive: Receive,
     request_id: str,
-    *,
-    max_body: int,
-    proxies: Networks,
+    edge: Taken,
 ) -> tuple[Call, str | None]:
-    """The call, and the `fields` that the answer is to show."""
+    """The call, and the `fields` that the answer is to show. `edge.holds` has counted the call's body."""
     query, fields = _query(bound, scope["query_string"])
     body = b""
     if bound.has_body:
-        body = await read_body(headers, receive, max_body)
-        if body:
-            _check_type(headers.get(b"content-type", b""))
+        most = edge.max_file if bound.takes else edge.max_body
+        body = await read_body(headers, receive, most, edge.holds, is_file=bool(bound.takes))
+        if body and not bound.takes:
+            try:
+                _check_type(headers.get(b"content-type", b""))
+            except NotAcceptable:
+                if edge.holds is not None:
+                    edge.holds.let_go(len(body))
+                raise
     last = _text(headers, b"last-event-id") if bound.streams else None
     if last is not None and all(name != "after" for name, _ in query):
         query.append(("after", last))
@@ -98,37 +102,10 @@ async def call_of(
         if_match=_if_match(headers.get(b"if-match")),
         run_id=_text(headers, b"thane-run"),
         project_id=_text(headers, b"thane-project"),
-        ip=client_ip(scope, headers, proxies),
+        ip=edge.proxies.client_ip(scope, headers),
         user_agent=_text(headers, b"user-agent"),
     )
     return call, fields
-
-
-def client_ip(scope: Scope, headers: Wanted, proxies: Networks) -> str | None:
-    """The client's address; X-Forwarded-For is believed from trusted proxies only, from the right."""
-    client = scope.get("client")
-    if not client:
-        return None
-    address: str = client[0]
-    forwarded = headers.get(b"x-forwarded-for")
-    if forwarded is None or not proxies:
-        return address
-    for hop in reversed(forwarded.decode("latin-1").split(",")):
-        if not _trusted(address, proxies):
-            break
-        try:
-            address = str(ipaddress.ip_address(hop.strip()))
-        except ValueError:
-            break
-    return address
-
-
-def _trusted(address: str, proxies: Networks) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in proxies if network.version == found.version)
 
 
 def matches_etag(header: bytes | None, version: int) -> bool:

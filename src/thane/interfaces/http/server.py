@@ -1,51 +1,58 @@
 """Serve the application: TCP and the data folder's socket, in the loop of whoever starts it.
 
-uvicorn with uvloop and httptools moves the bytes. Sockets are bound here, so that a port
-that is taken is a clear error before anything is said to be ready. The folder's socket
-admits the folder's owner and root, as the kernel names them, and acts as the local owner.
+uvicorn with uvloop and httptools moves the bytes, within the bounds of `connection.py`.
+Sockets are bound here, so that a port that is taken is a clear error before anything is
+said to be ready. The folder's socket admits the folder's owner and root, as the kernel
+names them, and acts as the local owner.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from uvicorn import Config, Server
-from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from uvicorn import Server
 
 from thane.interfaces.http.app import OWNER, HttpApp
 from thane.interfaces.http.asgi import Receive, Scope, Send
-from thane.interfaces.http.live import ABORT
-from thane.interfaces.http.onewrite import OneWriteProtocol
-from thane.interfaces.sockets import listen_tcp, listen_unix, peer_uid
+from thane.interfaces.http.connection import (
+    Bounds,
+    Connection,
+    Edge,
+    EdgeConfig,
+    OwnersOnly,
+    SocketConnection,
+)
+from thane.interfaces.http.tls import Tls, TlsListener
+from thane.interfaces.sockets import listen_tcp, listen_unix
 
-log = logging.getLogger(__name__)
-
-KEEP_ALIVE_SECONDS: Final = 30
-MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_MESSAGE_BYTES: Final = 4096
 
 
 class HttpServer:
-    """One process's listeners. `start` returns when they accept; `stop` when all are answered."""
+    """One process's listeners. `start_tcp` and `start_unix` return when they accept; `stop` when all are
+    answered or their time is over."""
 
-    def __init__(self, app: HttpApp, *, drain_seconds: int = 20) -> None:
+    def __init__(
+        self, app: HttpApp, *, drain_seconds: int = 20, bounds: Bounds | None = None, tls: Tls | None = None
+    ) -> None:
         self._app = app
         self._drain = drain_seconds
+        self._tls = tls
+        self._edge = Edge(bounds or Bounds(), app.admission, app.new_request_id, app.counted)
         self._running: list[tuple[_Server, asyncio.Task[None]]] = []
+        self._sweeping: asyncio.Task[None] | None = None
         self._unix: Path | None = None
 
     async def start_tcp(self, host: str, port: int) -> tuple[str, int]:
         """Listen on TCP; PortInUse. Returns the address (port 0 lets the system choose)."""
         listener = listen_tcp(host, port)
         address = listener.getsockname()
-        await self._start(self._app, listener, _Bounded)
+        await self._start(self._app, listener, Connection, self._tls)
         return str(address[0]), int(address[1])
 
     async def start_unix(self, path: Path) -> None:
@@ -56,7 +63,7 @@ class HttpServer:
 
     async def serve_unix(self, listener: socket.socket) -> None:
         """Serve a unix socket that listens already; whoever made it removes its file."""
-        await self._start(_AsOwner(self._app), listener, _OwnersOnly)
+        await self._start(_AsOwner(self._app), listener, OwnersOnly, None)
 
     async def stop(self) -> None:
         """Take no more connections, answer what was asked (for `drain_seconds` at most), close."""
@@ -65,16 +72,30 @@ class HttpServer:
             server.should_exit = True
         for _, task in self._running:
             await task
+        for connection in self._connections():
+            connection.transport.abort()  # its client takes nothing, or its time is over
         self._running.clear()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.gather(self._sweeping, return_exceptions=True)
+            self._sweeping = None
         if self._unix is not None:
             self._unix.unlink(missing_ok=True)
             self._unix = None
 
-    async def _start(self, app: Any, listener: socket.socket, protocol: type[asyncio.Protocol]) -> None:
-        config = Config(
+    def _connections(self) -> set[Any]:
+        return {c for server, _ in self._running for c in server.server_state.connections}
+
+    async def _start(
+        self, app: Any, listener: socket.socket, protocol: type[Connection], tls: Tls | None
+    ) -> None:
+        if self._sweeping is None:
+            self._edge.now = asyncio.get_running_loop().time()
+            self._sweeping = asyncio.create_task(self._edge.sweep(self._connections))
+        config = EdgeConfig(
             app,
             http=protocol,
-            ws=WSProtocol,
+            ws=SocketConnection,
             # Nothing that a client says is read; what it may say before it is shown out is this long.
             ws_max_size=MAX_MESSAGE_BYTES,
             # Events are short, and a thousand watchers would be a thousand compressions.
@@ -86,10 +107,10 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=self._drain,
         )
-        server = _Server(config)
+        config.edge = self._edge
+        server = _Server(config, tls)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         self._running.append((server, task))
         ready = asyncio.create_task(server.ready.wait())
@@ -102,60 +123,31 @@ class HttpServer:
 class _Server(Server):
     """uvicorn's server, without its hold on the process's signals: bootstrap has them."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: EdgeConfig, tls: Tls | None) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._tls = tls
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._tls is None:
+            await super().startup(sockets)
+        else:
+            await self._start_tls(self._tls, sockets or [])
         self.ready.set()
+
+    async def _start_tls(self, tls: Tls, sockets: list[socket.socket]) -> None:
+        """uvicorn would not notice a client that speaks plain HTTP to a port of TLS."""
+        await super().startup([])
+
+        def connection() -> asyncio.Protocol:
+            assert isinstance(self.config, EdgeConfig)
+            return Connection(self.config, self.server_state, self.lifespan.state)
+
+        self.servers += [TlsListener(one, tls, connection) for one in sockets]  # type: ignore[misc]
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-class _HeadTooLarge(Exception):
-    """Raised into the parser, which answers 400 and hangs up."""
-
-
-class _Bounded(OneWriteProtocol):
-    """httptools has no limit for a request's head: without one, a client could fill the memory."""
-
-    _head = 0
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        # For a stream whose client takes nothing any more; a WebSocket inherits it.
-        self.app_state = {**self.app_state, ABORT: transport.abort}
-
-    def on_message_begin(self) -> None:
-        self._head = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > MAX_HEADER_BYTES:
-            raise _HeadTooLarge
-
-
-class _OwnersOnly(_Bounded):
-    """Hangs up on every other user of the machine before a byte is read."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        uid = peer_uid(transport.get_extra_info("socket").fileno())
-        if uid not in (os.geteuid(), 0):
-            log.warning("refused a connection to the data folder's socket", extra={"uid": uid})
-            transport.abort()
 
 
 class _AsOwner:

@@ -1,19 +1,19 @@
 """The hub: each source is read once and its events handed to every watch that wants them.
 
 A watch that begins further back reads for itself, page by page, at its client's pace, and
-joins the shared reader where that stands. From then on events wait for it in a queue with
-a bound; who lets it fill up is dropped and told so. Nobody waits for a watch: neither the
-reader, nor other watches, nor any writer.
+joins the shared reader where that stands. From then on a client that waits is given its
+events at once, without waking its task; for one that does not take them they wait in a
+queue with a bound, and who lets it fill up is dropped and told so. Nobody waits for a
+watch: neither the reader, nor other watches, nor any writer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 from thane.kernel.errors import ThaneError
@@ -98,13 +98,17 @@ class Turn:
 
 
 class Reader:
-    """Reads one source and hands out its events. `position` is that of the next item it will hand out."""
+    """Reads one source and hands out its events.
+
+    `position` is that of the next item it will hand out, where a watch may join; all items
+    before `handed` have reached every watch that wanted them.
+    """
 
     def __init__(self, feed: Feed, source: Source, position: int, breath: int) -> None:
         """`breath`: after handing out so many events it lets those who were given them send."""
-        self.position = position
+        self.position = self.handed = position
         self._breath = breath
-        self._handed = 0
+        self._given = 0
         self._turn = Turn()
         self.over: End | None = None
         self._feed = feed
@@ -178,14 +182,17 @@ class Reader:
                 choice = self._choices.get(key)
                 if choice is not None:  # else its last watch has left meanwhile
                     made[key] = await self._source.events(item, choice)
-        for key, events in made.items():
-            if events:
-                self._handed += len(events)
-                for watch in tuple(self._live.get(key, ())):
-                    watch.put(item.position, events)
+        # Whoever comes while it is handed out is behind it, and reads it for itself.
+        wanted = [(w, events) for key, events in made.items() if events for w in self._live.get(key, ())]
         self.position = item.position + 1
-        if self._handed > self._breath or self._turn.is_over:
-            self._handed = 0
+        for watch, events in wanted:
+            watch.put(item.position, events)
+            self._given += len(events)
+            if self._given > self._breath or self._turn.is_over:
+                self._given = 0
+                await self._turn.end()
+        self.handed = self.position
+        if self._turn.is_over:
             await self._turn.end()
 
 
@@ -205,6 +212,9 @@ class Watch:
         self._bytes = 0
         self._bell = asyncio.Event()
         self._end: End | None = None
+        # Puts events on the wire now, or says that it cannot; set by the host.
+        self.at_once: Callable[[Sequence[Event]], bool] | None = None
+        self._waiting = False
 
     # -- for the host -----------------------------------------------------------------------
 
@@ -223,7 +233,7 @@ class Watch:
         """The id to resume after, once all that was taken has arrived and nothing waits."""
         position, skip = self._place
         if self.is_live and self._reader is not None and not self._queue:
-            position = max(position, self._reader.position)  # past what the filter kept back
+            position = max(position, self._reader.handed)  # past what the filter kept back
         return self.source.name(position) if not skip else f"{position}.{skip - 1}"
 
     @property
@@ -244,9 +254,14 @@ class Watch:
                 return events
         if not self._queue and self._end is None:
             self._bell.clear()
-            with contextlib.suppress(TimeoutError):
+            self._waiting = True
+            try:
                 async with asyncio.timeout(self._hub.patience_seconds):
                     await self._bell.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self._waiting = False
         taken = list(self._queue)
         self._queue.clear()
         self._bytes = 0
@@ -264,7 +279,7 @@ class Watch:
 
     def close(self) -> None:
         """Let go of everything."""
-        reader, self._reader = self._reader, None
+        reader, self._reader, self.at_once = self._reader, None, None
         if reader is not None:
             self._hub.leave(self, reader)
         if not self.dropped.done():
@@ -278,6 +293,9 @@ class Watch:
             return
         if len(self._queue) >= self._hub.most_events or self._bytes >= self._hub.most_bytes:
             self.drop("slow", f"{len(self._queue)} events waited for you to read them")
+            return
+        if self._waiting and not self._queue and self.at_once is not None and self.at_once(events):
+            self._place = Place(position + 1)
             return
         self._queue.extend(events)
         self._bytes += sum(len(event.data) for event in events)

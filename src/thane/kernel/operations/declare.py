@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -138,6 +138,8 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
     transient: tuple[str, ...]
     needs_of: NeedsOf | None
     streams: tuple[type[msgspec.Struct], ...]
+    takes: str
+    gives: str
     target: Any  # the function, or the class over Outside
 
 
@@ -159,6 +161,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
     transient: tuple[str, ...] = (),
     needs_of: NeedsOf | None = None,
     streams: tuple[type[msgspec.Struct], ...] = (),
+    takes: str = "",
+    gives: str = "",
 ) -> Callable[[T], T]:
     """Mark a function or an `Outside` class as an operation; it stays what it was.
 
@@ -173,6 +177,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
     permission, where it follows from the request; `needs` then says so to people.
     `streams`: the answer is a stream of these events for as long as the client listens; the
     handler returns a `Stream` (see `streams.py`), which the host shows as it can.
+    `takes`: the field of the request that is the whole body, as bytes; the others stand in path and
+    query. `gives`: the field of the answer that is the whole body of the answer, as bytes.
     """
 
     def mark(target: T) -> T:
@@ -194,6 +200,8 @@ def operation(  # noqa: PLR0913 - one argument per thing an operation says of it
             transient=transient,
             needs_of=needs_of,
             streams=streams,
+            takes=takes,
+            gives=gives,
             target=target,
         )
         return target
@@ -207,3 +215,12 @@ def declaration_of(target: Any) -> Declaration:
     if not isinstance(found, Declaration):
         raise TypeError(f"{target!r} is no operation: it lacks @operation")
     return found
+
+
+def description_of(kind: Any) -> str:
+    """What a field's type says of it to people; empty if nothing."""
+    if get_origin(kind) is Annotated:
+        own = [m.description for m in kind.__metadata__ if isinstance(m, msgspec.Meta) and m.description]
+        return str(own[-1]) if own else description_of(get_args(kind)[0])
+    found = (description_of(part) for part in get_args(kind) if not isinstance(part, str))
+    return next((words for words in found if words), "")

@@ -8,10 +8,11 @@ Hosts make a `Call` and show the `Reply`, or the error; no rule of the business 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,6 +22,7 @@ from thane.kernel.errors import ThaneError
 from thane.kernel.ids import IdFactory
 from thane.kernel.operations.access import AccessLog
 from thane.kernel.operations.call import Call, Reply
+from thane.kernel.operations.declare import Effect
 from thane.kernel.operations.outside import LEASE_US, Effects
 from thane.kernel.operations.registry import Operations
 from thane.kernel.operations.settle import Settler
@@ -33,7 +35,7 @@ from thane.kernel.operations.stages.limit import Limit
 from thane.kernel.operations.stages.observe import Observe
 from thane.kernel.operations.stages.rules import JudgeRules
 from thane.kernel.operations.stages.validate import validate
-from thane.kernel.operations.streams import OpenStreams
+from thane.kernel.operations.streams import HUNG_UP, OpenStreams
 from thane.kernel.ports.identity import Identified, Identity
 from thane.kernel.ports.limits import Limits
 from thane.kernel.ports.observer import Observer
@@ -43,6 +45,9 @@ from thane.kernel.ports.rules import Rules
 from thane.kernel.records.store import Records
 
 log = logging.getLogger(__name__)
+
+# What the trail has as the status of a read that was never answered, because its client hung up.
+NOBODY_WAITS: Final = 499
 
 _encode = msgspec.json.Encoder().encode
 
@@ -108,6 +113,10 @@ class Pipeline:
             raise
         except Exception:
             self._observe.refused(call, ThaneError.status, ThaneError.code, started)
+            raise
+        except asyncio.CancelledError:
+            if call.operation.effect is Effect.NONE:  # an effect tells of its own end
+                self._observe.refused(call, NOBODY_WAITS, HUNG_UP, started)
             raise
         self._observe.answered(call, reply, started)
         return reply

@@ -7,6 +7,7 @@ must not know HTTP beyond method and path, nor run anything.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
@@ -47,6 +48,7 @@ class Bound:
         "effect",
         "entity",
         "fields",
+        "gives",
         "has_body",
         "intent_type",
         "lists",
@@ -65,6 +67,7 @@ class Bound:
         "status",
         "streams",
         "summary",
+        "takes",
     )
 
     def __init__(self, declaration: Declaration, service: Any) -> None:
@@ -76,6 +79,7 @@ class Bound:
         self.entity = declaration.entity
         self.status = declaration.status
         self.streams = declaration.streams
+        self.takes, self.gives = declaration.takes, declaration.gives
         # A class without one of its own would inherit that of `Outside`, which says nothing of it.
         doc = inspect.cleandoc(declaration.target.__doc__ or "")
         if not doc:
@@ -155,15 +159,29 @@ class Bound:
             if name not in self.fields:
                 raise _refused(declaration, f"the path's {{{name}}} is no field of {request.__name__}")
         self.has_body = self.method in ("POST", "PUT", "PATCH")
-        self.body_params = tuple(n for n in self.fields if n not in self.path_params) if self.has_body else ()
+        named = () if self.takes or not self.has_body else tuple(self.fields)
+        self.body_params = tuple(n for n in named if n not in self.path_params)
         self.body_type = _body_type(request, self.path_params)
         self.decode_body: Callable[[bytes], Any] = msgspec.json.Decoder(self.body_type).decode
         self.lists = frozenset(n for n, f in self.fields.items() if _takes_list(f.type))
         self.resource_param = self.path_params[-1] if self.path_params else None
         self._check_words()
 
+    @property
+    def query_params(self) -> tuple[str, ...]:
+        """The fields of the request that stand in the query."""
+        if self.has_body and not self.takes:
+            return ()
+        return tuple(n for n in self.fields if n != self.takes and n not in self.path_params)
+
     def _check_words(self) -> None:
         declaration = self.declaration
+        if self.takes and (self.takes not in self.fields or self.takes not in declaration.transient):
+            raise _refused(declaration, f"takes {self.takes}, which must be a transient field of its request")
+        if self.takes and not self.has_body:
+            raise _refused(declaration, f"is a {self.method} and has no body to take")
+        if self.gives and (self.effect is not Effect.NONE or not hasattr(self.response_type, self.gives)):
+            raise _refused(declaration, f"gives {self.gives}, which must be a field of what a read answers")
         for name in declaration.transient:
             if name not in self.fields:
                 raise _refused(declaration, f"the transient {name} is no field of its request")
@@ -340,8 +358,9 @@ def _hints(declaration: Declaration, target: Any) -> dict[str, Any]:
         ) from missing
 
 
+@functools.cache
 def _body_type(request: Any, path_params: tuple[str, ...]) -> Any:
-    """The part of a request that stands in the body."""
+    """The part of a request that stands in the body; one type for all operations that share a request."""
     if not path_params:
         return request
     kept: list[Any] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
@@ -33,6 +33,8 @@ class Stream(Protocol):
     """What a streaming operation answers with (`thane.kernel.live.hub.Watch`)."""
 
     dropped: asyncio.Future[None]
+    # Set by the host: puts events on the wire without waiting, or says that it cannot.
+    at_once: Callable[[Sequence[Event]], bool] | None
 
     @property
     def about(self) -> str:

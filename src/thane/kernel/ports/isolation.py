@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from thane.kernel.errors import Gone
+
 
 class Tier(StrEnum):
     """How strong the wall is; see docs/isolation.md. Ordered weakest first by `rank`."""
@@ -26,6 +28,27 @@ class Tier(StrEnum):
     @property
     def rank(self) -> int:
         return list(Tier).index(self)
+
+
+class SandboxLost(Gone):
+    """The jail of a stateful sandbox has ended, and with it its files and its contexts' variables."""
+
+    code = "sandbox_lost"
+    title = "The sandbox has lost its state"
+    default_hint = "What runs next in it begins anew; put its files there again."
+
+
+class ContextLost(Gone):
+    """A context's interpreter has ended, and with it its variables."""
+
+    code = "context_lost"
+    title = "The context has lost its variables"
+    default_hint = "What runs next in it begins anew."
+
+
+def stronger(one: Tier, other: Tier) -> Tier:
+    """The one of two demands that asks for more."""
+    return max(one, other, key=lambda tier: tier.rank)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +104,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     context: str | None = None
     share: str = ""  # whose share of the slots it takes: shares are served in turn
     collect: bool = True  # keep the workspace's files for `collect()` until `release()`
+    jail: str = ""  # the sandbox's jail, as a verdict named it, that must still be there: else SandboxLost
+    continues: bool = False  # the context's interpreter must still be there: else ContextLost
+    sample_ms: int = 1000
+
+
+class Home(msgspec.Struct, frozen=True, kw_only=True):
+    """A stateful sandbox, with what it is made of if it does not live. `jail`: as in a Job."""
+
+    sandbox_id: str
+    limits: Limits
+    minimum_tier: Tier = Tier.T1
+    jail: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +179,18 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict"):
     stderr_truncated: bool
     files: tuple[ProducedFile, ...] = ()
     refused_files: tuple[tuple[str, str], ...] = ()
+    files_left_out: int = 0  # beyond the most that are listed
+    jail: str = ""  # of the stateful sandbox
+    jail_alive: bool = False
+    context_alive: bool = False  # whether the context has an interpreter that lives
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a stateful sandbox, as in a Verdict."""
+
+    files: tuple[ProducedFile, ...]
+    refused_files: tuple[tuple[str, str], ...] = ()
+    files_left_out: int = 0
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,8 +245,27 @@ class Isolation(Protocol):
         """End a context's interpreter, with what runs in it; its next execution begins anew.
         Raises NotFound."""
 
+    async def idle(self) -> dict[str, float]:
+        """This server's stateful sandboxes, and for how many seconds nothing has run in each."""
+
     async def close_sandbox(self, sandbox_id: str) -> None:
         """End a stateful sandbox with all its contexts and files. Unknown ids are ignored."""
+
+    async def raise_memory(self, job_id: str, memory_bytes: int) -> bool:
+        """Let a running job, or the sandbox that it runs in, have more memory; False if it does not run."""
+
+    async def write_file(self, home: Home, name: str, content: bytes) -> str:
+        """Put a file into a stateful sandbox, which is made if it does not live; answers its jail.
+        Raises SandboxLost, Invalid."""
+
+    async def read_file(self, sandbox_id: str, jail: str, name: str) -> bytes:
+        """A file of a stateful sandbox. Raises SandboxLost, NotFound, Invalid for what is no plain file."""
+
+    async def list_files(self, sandbox_id: str, jail: str, folder: str = "") -> Listing:
+        """The files of a stateful sandbox, below a folder. Raises SandboxLost."""
+
+    async def remove_file(self, sandbox_id: str, jail: str, name: str) -> None:
+        """Remove a file, or a folder with what is in it. Raises SandboxLost, NotFound."""
 
     async def close(self) -> None:
         """Leave; the program kills what this server still runs and ends 10 s after its last client."""

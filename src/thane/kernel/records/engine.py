@@ -145,6 +145,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 500
 
 
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """One aggregate as a question of `Engine.ask`; see `Engine.aggregate`."""
+
+    selection: Selection
+    measures: Mapping[str, Measure]
+    by: tuple[str, ...] = ()
+
+
 class Measure(msgspec.Struct, frozen=True):
     """One figure of an aggregate: count, sum, avg, min or max of a field (count may take none).
 
@@ -237,6 +245,10 @@ class Engine(Protocol):
         self, selection: Selection, by: tuple[str, ...], measures: Mapping[str, Measure]
     ) -> list[dict[str, Any]]:
         """One dict per group, with the group's fields and each measure by its name, in their order."""
+
+    async def ask(self, questions: Sequence[Selection | Figures]) -> list[list[Any]]:
+        """The answers to several questions in one round trip, all of one moment: what `select` or
+        `aggregate` would answer to each."""
 
     async def search(self, selection: Selection, query: TextQuery) -> list[Stored]:
         """Rows whose searchable fields match, newest id first."""

@@ -24,6 +24,7 @@ from thane.kernel.records.checks import check_deltas, check_measures, check_quer
 from thane.kernel.records.engine import (
     Change,
     Engine,
+    Figures,
     Guard,
     Hop,
     Increment,
@@ -148,6 +149,27 @@ class Unit:
         """One dict per group; see `Engine.aggregate`."""
         check_measures(schema_of(cls), measures, by)
         return await self._engine.aggregate(self._selection(cls, where, (), 0), tuple(by), measures)
+
+    def rows_of(
+        self, cls: type[Any], where: Predicate | None = None, order: Sequence[Order] = (), limit: int = 500
+    ) -> Selection:
+        """What `list` would read, as a question for `ask`."""
+        return self._selection(cls, where, order, limit)
+
+    def figures_of(
+        self, cls: type[Any], measures: Mapping[str, Measure], where: Predicate | None = None
+    ) -> Figures:
+        """What `aggregate` would read, as a question for `ask`."""
+        check_measures(schema_of(cls), measures, ())
+        return Figures(selection=self._selection(cls, where, (), 0), measures=measures)
+
+    async def ask(self, *questions: Selection | Figures) -> builtins.list[builtins.list[Any]]:
+        """Several questions in one round trip: rows for each Selection, dicts for Figures. Not guarded."""
+        found = await self._engine.ask(questions)
+        return [
+            await self._opened(answer) if isinstance(question, Selection) else answer
+            for question, answer in zip(questions, found, strict=True)
+        ]
 
     async def search(
         self, cls: type[E], query: str, where: Predicate | None = None, limit: int = 50

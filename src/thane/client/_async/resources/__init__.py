@@ -9,9 +9,11 @@ from thane.client._async.core import AsyncCore
 from thane.client._async.resources.api_keys import AsyncApiKeys
 from thane.client._async.resources.audit_logs import AsyncAuditLogs
 from thane.client._async.resources.billing_events import AsyncBillingEvents
+from thane.client._async.resources.contexts import AsyncContexts
 from thane.client._async.resources.executions import AsyncExecutions
 from thane.client._async.resources.ledger import AsyncLedger
 from thane.client._async.resources.projects import AsyncProjects
+from thane.client._async.resources.resource_alerts import AsyncResourceAlerts
 from thane.client._async.resources.resource_metrics import AsyncResourceMetrics
 from thane.client._async.resources.runs import AsyncRuns
 from thane.client._async.resources.sandboxes import AsyncSandboxes
@@ -28,9 +30,11 @@ class AsyncResources:
         self.api_keys = AsyncApiKeys(core)
         self.audit_logs = AsyncAuditLogs(core)
         self.billing_events = AsyncBillingEvents(core)
+        self.contexts = AsyncContexts(core)
         self.executions = AsyncExecutions(core)
         self.ledger = AsyncLedger(core)
         self.projects = AsyncProjects(core)
+        self.resource_alerts = AsyncResourceAlerts(core)
         self.resource_metrics = AsyncResourceMetrics(core)
         self.runs = AsyncRuns(core)
         self.sandboxes = AsyncSandboxes(core)

@@ -15,9 +15,12 @@ from thane.client.convert import given
 from thane.client.events import Progress
 from thane.client.ops import sandboxes as ops
 from thane.client.types.sandboxes import (
+    AlertAction,
     DashboardData,
     FileGiven,
+    FileResult,
     ResourceSummary,
+    SandboxFiles,
     WantedLimits,
 )
 
@@ -34,6 +37,8 @@ class AsyncSandboxes:
         name: str | None = None,
         language: Literal["python", "shell"] | None = None,
         resource_limits: WantedLimits | None = None,
+        minimum_tier: Literal["T1", "T2-", "T2", "T3"] | None = None,
+        alert_action: AlertAction | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> AsyncSandbox:
         """Create a sandbox: a place to run code, with limits.
@@ -42,13 +47,22 @@ class AsyncSandboxes:
 
         `name`: A name to know it by
         `language`: What runs the code
+        `minimum_tier`: Weakest isolation under which its code may run; null: the server's own
+        `alert_action`: What happens when an execution nears its memory limit
         `metadata`: Anything of yours
         """
         return await self._core.call(
             ops.CREATE,
             AsyncSandbox,
             {},
-            given(name=name, language=language, resource_limits=resource_limits, metadata=metadata),
+            given(
+                name=name,
+                language=language,
+                resource_limits=resource_limits,
+                minimum_tier=minimum_tier,
+                alert_action=alert_action,
+                metadata=metadata,
+            ),
         )
 
     async def dashboard(self) -> DashboardData:
@@ -61,6 +75,7 @@ class AsyncSandboxes:
         code: str,
         *,
         language: Literal["python", "shell"] | None = None,
+        context: str | None = None,
         resource_limits: WantedLimits | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
@@ -69,11 +84,17 @@ class AsyncSandboxes:
     ) -> AsyncExecutionResult:
         """Run code in a sandbox and wait for its end.
 
+        Without a `context` it runs in a fresh jail of its own, and what it leaves there can be read
+        for a day. With one it runs in the living sandbox: files stay, and so do variables of Python
+        code; shell commands run beside it. State that was lost is told once, by an execution that
+        fails with `context_lost` or `sandbox_lost`; the next one begins anew.
+
         With `Accept: text/event-stream` output and samples come while it runs. With an
         `Idempotency-Key` it outlives your connection; without one, hanging up cancels it.
 
         `code`: The program
         `language`: What runs the code
+        `context`: Run in the living sandbox, with this context's variables and its files
         `env`: Environment; never stored
         `stdin`: Standard input; never stored
         """
@@ -84,6 +105,7 @@ class AsyncSandboxes:
             given(
                 code=code,
                 language=language,
+                context=context,
                 resource_limits=resource_limits,
                 env=env,
                 stdin=stdin,
@@ -98,6 +120,7 @@ class AsyncSandboxes:
         code: str,
         *,
         language: Literal["python", "shell"] | None = None,
+        context: str | None = None,
         resource_limits: WantedLimits | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
@@ -112,6 +135,7 @@ class AsyncSandboxes:
             given(
                 code=code,
                 language=language,
+                context=context,
                 resource_limits=resource_limits,
                 env=env,
                 stdin=stdin,
@@ -137,6 +161,31 @@ class AsyncSandboxes:
             self._core, ops.LIST, AsyncSandbox, {}, given(limit=page_size, filter=filter, sort=sort)
         )
 
+    async def list_files(self, sandbox_id: str, *, folder: str | None = None) -> SandboxFiles:
+        """List the files of a living sandbox, at most 1,000, and what is no file that can be read.
+
+        `folder`: Only what lies below it
+        """
+        return await self._core.call(
+            ops.LIST_FILES, SandboxFiles, {"sandbox_id": sandbox_id}, given(folder=folder)
+        )
+
+    async def read_file(self, sandbox_id: str, name: str) -> bytes:
+        """Read a file of a living sandbox: the answer's body is its content, as it is.
+
+        `name`: A path in the workspace: `data/in.csv`
+        """
+        return await self._core.fetch(ops.READ_FILE, {"sandbox_id": sandbox_id}, given(name=name))
+
+    async def remove_file(self, sandbox_id: str, name: str, *, outlive: bool = True) -> FileResult:
+        """Remove a file of a living sandbox, or a folder with all that is in it.
+
+        `name`: A path in the workspace: `data/in.csv`
+        """
+        return await self._core.call(
+            ops.REMOVE_FILE, FileResult, {"sandbox_id": sandbox_id}, given(name=name), outlive=outlive
+        )
+
     async def resource_summary(self, sandbox_id: str, *, hours: int | None = None) -> ResourceSummary:
         """Summarise what a sandbox used over a window.
 
@@ -147,7 +196,28 @@ class AsyncSandboxes:
         )
 
     async def terminate(self, sandbox_id: str, *, if_match: int | None = None) -> AsyncSandbox:
-        """Terminate a sandbox: nothing can be run in it any more."""
+        """Terminate a sandbox: nothing can be run in it any more.
+
+        What runs in it is cancelled, and its files and its contexts' variables are gone.
+        """
         return await self._core.call(
             ops.TERMINATE, AsyncSandbox, {"sandbox_id": sandbox_id}, given(), if_match=if_match
+        )
+
+    async def write_file(
+        self, sandbox_id: str, name: str, *, content: bytes | None = None, outlive: bool = True
+    ) -> FileResult:
+        """Put a file into a sandbox: the body is its content, as it is, and takes an older one's place.
+
+        The file is there for executions in the sandbox's contexts, until the sandbox ends.
+
+        `name`: A path in the workspace: `data/in.csv`
+        `content`: The bytes of the file
+        """
+        return await self._core.call(
+            ops.WRITE_FILE,
+            FileResult,
+            {"sandbox_id": sandbox_id},
+            {**given(name=name), "content": content or b""},
+            outlive=outlive,
         )

@@ -9,9 +9,11 @@ from thane.client._sync.core import Core
 from thane.client._sync.resources.api_keys import ApiKeys
 from thane.client._sync.resources.audit_logs import AuditLogs
 from thane.client._sync.resources.billing_events import BillingEvents
+from thane.client._sync.resources.contexts import Contexts
 from thane.client._sync.resources.executions import Executions
 from thane.client._sync.resources.ledger import Ledger
 from thane.client._sync.resources.projects import Projects
+from thane.client._sync.resources.resource_alerts import ResourceAlerts
 from thane.client._sync.resources.resource_metrics import ResourceMetrics
 from thane.client._sync.resources.runs import Runs
 from thane.client._sync.resources.sandboxes import Sandboxes
@@ -28,9 +30,11 @@ class Resources:
         self.api_keys = ApiKeys(core)
         self.audit_logs = AuditLogs(core)
         self.billing_events = BillingEvents(core)
+        self.contexts = Contexts(core)
         self.executions = Executions(core)
         self.ledger = Ledger(core)
         self.projects = Projects(core)
+        self.resource_alerts = ResourceAlerts(core)
         self.resource_metrics = ResourceMetrics(core)
         self.runs = Runs(core)
         self.sandboxes = Sandboxes(core)

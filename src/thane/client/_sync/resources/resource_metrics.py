@@ -5,6 +5,9 @@ Made by `just sdk`; do not edit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from thane.client._sync.core import Core
 from thane.client._sync.pages import Pages
 from thane.client.convert import given
@@ -39,4 +42,13 @@ class ResourceMetrics:
             ResourceMetric,
             {"execution_id": execution_id},
             given(limit=page_size, filter=filter, sort=sort),
+        )
+
+    def record(self, execution_id: str, custom_metrics: Mapping[str, Any]) -> ResourceMetric:
+        """Add figures of yours to an execution's samples, while it runs or afterwards.
+
+        `custom_metrics`: Figures of yours, by name
+        """
+        return self._core.call(
+            ops.RECORD, ResourceMetric, {"execution_id": execution_id}, given(custom_metrics=custom_metrics)
         )

@@ -14,7 +14,6 @@ from thane.domains.sandboxes.entities import (
     ExecutionOutput,
     ExecutionStatus,
     IsolationInfo,
-    ResourceMetric,
     ResourceUsage,
 )
 from thane.domains.sandboxes.errors import ExecutionNotFound
@@ -43,10 +42,25 @@ class FileGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     content: bytes
 
 
+ContextName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="A context's name: letters, digits, dots, dashes and underscores",
+    ),
+]
+
+
 class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sandbox_id: str
     code: Annotated[str, msgspec.Meta(min_length=1, max_length=1 << 20, description="The program")]
     language: Language | None = None
+    context: Annotated[
+        ContextName | None,
+        msgspec.Meta(description="Run in the living sandbox, with this context's variables and its files"),
+    ] = None
     resource_limits: WantedLimits | None = None
     env: Annotated[dict[str, str], msgspec.Meta(max_length=256, description="Environment; never stored")] = {}
     stdin: Annotated[bytes, msgspec.Meta(description="Standard input, base64; never stored")] = b""
@@ -85,6 +99,11 @@ class ExecutionResult(msgspec.Struct, frozen=True, kw_only=True):
 class Execute(Outside[ExecuteRequest, Intent, Done, ExecutionResult]):
     """Run code in a sandbox and wait for its end.
 
+    Without a `context` it runs in a fresh jail of its own, and what it leaves there can be read
+    for a day. With one it runs in the living sandbox: files stay, and so do variables of Python
+    code; shell commands run beside it. State that was lost is told once, by an execution that
+    fails with `context_lost` or `sandbox_lost`; the next one begins anew.
+
     With `Accept: text/event-stream` output and samples come while it runs. With an
     `Idempotency-Key` it outlives your connection; without one, hanging up cancels it.
     """
@@ -94,7 +113,12 @@ class Execute(Outside[ExecuteRequest, Intent, Done, ExecutionResult]):
     async def prepare(self, unit: Unit, request: ExecuteRequest) -> Intent:
         _check(request)
         return await self.service.prepare(
-            unit, request.sandbox_id, request.code, request.language, request.resource_limits
+            unit,
+            request.sandbox_id,
+            request.code,
+            request.language,
+            request.resource_limits,
+            request.context,
         )
 
     async def act(self, intent: Intent, request: ExecuteRequest, progress: Progress) -> Done:
@@ -104,7 +128,7 @@ class Execute(Outside[ExecuteRequest, Intent, Done, ExecutionResult]):
             stdin=request.stdin,
             files=tuple(InputFile(name=f.name, content=f.content) for f in request.files),
         )
-        return await self.service.act(intent, given, progress)
+        return await self.service.runner.act(intent, given, progress)
 
     async def settle(self, unit: Unit, intent: Intent, outcome: Done) -> ExecutionResult:
         done = await self.service.settle(unit, intent, outcome)
@@ -159,7 +183,7 @@ def _wrong_files(files: tuple[FileGiven, ...]) -> list[Fault]:
     seen: set[str] = set()
     for n, file in enumerate(files):
         steps = file.name.split("/")
-        wrong = _wrong_name(file.name, steps)
+        wrong = wrong_name(file.name)
         if wrong is not None:
             faults.append(Fault(f"/files/{n}/name", "not_allowed", wrong))
         above = {"/".join(steps[:k]) for k in range(1, len(steps))}
@@ -169,8 +193,9 @@ def _wrong_files(files: tuple[FileGiven, ...]) -> list[Fault]:
     return faults
 
 
-def _wrong_name(name: str, steps: list[str]) -> str | None:
+def wrong_name(name: str) -> str | None:
     """Why the isolation program would refuse this file; None if it would not."""
+    steps = name.split("/")
     if any(step in ("", ".", "..") for step in steps):
         return "must be a path inside the workspace"
     if "\\" in name or any(ord(c) < ord(" ") or ord(c) == 0x7F for c in name):
@@ -207,7 +232,7 @@ class GetExecution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     execution_id: str
 
 
-async def _execution(unit: Unit, execution_id: str) -> Execution:
+async def execution_of(unit: Unit, execution_id: str) -> Execution:
     found = await unit.find(Execution, execution_id)
     if found is None:
         raise ExecutionNotFound(f"there is no execution {execution_id}")
@@ -224,7 +249,7 @@ async def _execution(unit: Unit, execution_id: str) -> Execution:
 )
 async def get_execution(executions: ExecutionsService, unit: Unit, request: GetExecution) -> Execution:
     """Show one execution with its code, output, use and cost."""
-    return await _execution(unit, request.execution_id)
+    return await execution_of(unit, request.execution_id)
 
 
 class ListExecutions(ListRequest, frozen=True, kw_only=True):
@@ -257,24 +282,6 @@ class ListByExecution(ListRequest, frozen=True, kw_only=True):
 
 
 @operation(
-    "resource_metrics.list",
-    http="GET /executions/{execution_id}/metrics",
-    needs="resource_metrics.list",
-    effect=Effect.NONE,
-    entity=ResourceMetric,
-    lists=True,
-    example=Example({"execution_id": "$sandboxes.execute/id"}),
-)
-async def list_metrics(
-    executions: ExecutionsService, unit: Unit, request: ListByExecution
-) -> Page[ResourceMetric]:
-    """List an execution's samples of use, in per cent of its limits."""
-    await _execution(unit, request.execution_id)
-    where = ResourceMetric.execution_id == request.execution_id
-    return await list_page(unit, ResourceMetric, request, where=where, order=(ResourceMetric.seq.asc(),))
-
-
-@operation(
     "executions.output",
     http="GET /executions/{execution_id}/output",
     needs="executions.output",
@@ -287,7 +294,7 @@ async def list_output(
     executions: ExecutionsService, unit: Unit, request: ListByExecution
 ) -> Page[ExecutionChunk]:
     """List an execution's output as it came, byte for byte; kept for a day."""
-    await _execution(unit, request.execution_id)
+    await execution_of(unit, request.execution_id)
     where = ExecutionChunk.execution_id == request.execution_id
     return await list_page(unit, ExecutionChunk, request, where=where, order=(ExecutionChunk.seq.asc(),))
 
@@ -318,7 +325,7 @@ class FileContent(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def read_file(executions: ExecutionsService, unit: Unit, request: ReadFile) -> FileContent:
     """Read a file that an execution produced; files are kept for a day."""
-    await _execution(unit, request.execution_id)
+    await execution_of(unit, request.execution_id)
     content = executions.artifacts.read(request.execution_id, request.name)
     return FileContent(name=request.name, size=len(content), content=content)
 
@@ -328,7 +335,6 @@ EXECUTIONS = (
     mark_started,
     get_execution,
     list_executions,
-    list_metrics,
     list_output,
     read_file,
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from thane.domains.sandboxes.entities import (
+    AlertAction,
     Execution,
     Sandbox,
 )
@@ -16,9 +17,11 @@ from thane.domains.sandboxes.service import (
     SandboxesService,
     WantedLimits,
 )
+from thane.kernel.errors import NotFound
 from thane.kernel.operations.declare import Effect, Example, operation
 from thane.kernel.operations.listing import ListRequest, list_page
 from thane.kernel.paging import Page
+from thane.kernel.ports.isolation import Tier
 from thane.kernel.records import Unit
 
 Language = Annotated[Literal["python", "shell"], msgspec.Meta(description="What runs the code")]
@@ -34,6 +37,13 @@ class CreateSandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: Name | None = None
     language: Language = "python"
     resource_limits: WantedLimits | None = None
+    minimum_tier: Annotated[
+        Literal["T1", "T2-", "T2", "T3"] | None,
+        msgspec.Meta(description="Weakest isolation under which its code may run; null: the server's own"),
+    ] = None
+    alert_action: Annotated[
+        AlertAction, msgspec.Meta(description="What happens when an execution nears its memory limit")
+    ] = AlertAction.NOTIFY
     metadata: Annotated[dict[str, Any], msgspec.Meta(description="Anything of yours")] = {}
 
 
@@ -51,7 +61,13 @@ async def create_sandbox(sandboxes: SandboxesService, unit: Unit, request: Creat
     It is only a record until the first execution starts its process.
     """
     return await sandboxes.create(
-        unit, request.name, request.language, request.resource_limits, request.metadata
+        unit,
+        request.name,
+        request.language,
+        request.resource_limits,
+        request.metadata,
+        request.alert_action,
+        None if request.minimum_tier is None else Tier(request.minimum_tier),
     )
 
 
@@ -96,7 +112,10 @@ async def list_sandboxes(sandboxes: SandboxesService, unit: Unit, request: ListR
     example=Example({"sandbox_id": "$sandboxes.create/id"}),
 )
 async def terminate_sandbox(sandboxes: SandboxesService, unit: Unit, request: GetSandbox) -> Sandbox:
-    """Terminate a sandbox: nothing can be run in it any more."""
+    """Terminate a sandbox: nothing can be run in it any more.
+
+    What runs in it is cancelled, and its files and its contexts' variables are gone.
+    """
     return await sandboxes.terminate(unit, request.sandbox_id)
 
 
@@ -128,10 +147,10 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def dashboard(sandboxes: SandboxesService, unit: Unit, request: Nothing) -> DashboardData:
     """Show live sandboxes, the last ten executions of 24 hours, and the day's totals."""
-    totals = await sandboxes.repository.day_totals(unit)
+    live, recent, totals = await sandboxes.repository.dashboard(unit, 10)
     return DashboardData(
-        sandboxes=tuple(await sandboxes.repository.live(unit)),
-        recent_executions=tuple(await sandboxes.repository.recent(unit, 10)),
+        sandboxes=tuple(live),
+        recent_executions=tuple(recent),
         usage_today=UsageToday(total=totals["count"], total_duration=totals["duration_ms"] or 0),
     )
 
@@ -162,9 +181,11 @@ async def resource_summary(
     sandboxes: SandboxesService, unit: Unit, request: SummaryRequest
 ) -> ResourceSummary:
     """Summarise what a sandbox used over a window."""
-    await unit.get(Sandbox, request.sandbox_id)
     window = timedelta(hours=request.hours)
-    return ResourceSummary(**await sandboxes.repository.metric_summary(unit, request.sandbox_id, window))
+    sandbox, figures = await sandboxes.repository.metric_summary(unit, request.sandbox_id, window)
+    if sandbox is None:
+        raise NotFound(f"there is no sandbox {request.sandbox_id}", extra={"resource": "sandboxes"})
+    return ResourceSummary(**figures)
 
 
 SANDBOXES = (

@@ -1,28 +1,31 @@
-"""Rules of executions: prepared, acted through the isolation port, settled with their bill.
+"""Rules of executions: prepared, settled with their bill. `running` acts in between.
 
-`prepare` and `settle` write through the unit they are given; `act` has none. The status
-is decided by the verdict alone. What is charged is bounded by what was reserved.
+Everything here writes through the unit it is given. The status is decided by the verdict
+alone. What is charged is bounded by what was reserved.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from thane.domains.billing import BillingService
 from thane.domains.sandboxes.entities import (
     BillingInfo,
+    ContextState,
     Execution,
     ExecutionOutput,
     ExecutionStatus,
     Sandbox,
     SandboxStatus,
+    SkippedFile,
 )
-from thane.domains.sandboxes.errors import SandboxTerminated
+from thane.domains.sandboxes.errors import LimitsOutOfRange, SandboxTerminated
 from thane.domains.sandboxes.repository import SandboxesRepository
 from thane.domains.sandboxes.service.artifacts import Artifacts
+from thane.domains.sandboxes.service.intent import Intent
 from thane.domains.sandboxes.service.limits import Bounds, WantedLimits, port_limits
 from thane.domains.sandboxes.service.outcome import (
     Done,
@@ -33,98 +36,60 @@ from thane.domains.sandboxes.service.outcome import (
     without_run,
 )
 from thane.domains.sandboxes.service.progress import Metric, Output
-from thane.domains.sandboxes.service.slots import Slots
-from thane.kernel.clock import Clock
-from thane.kernel.errors import Invalid, IsolationUnavailable
-from thane.kernel.ids import IdFactory
-from thane.kernel.ports.budgets import Budgets, Reservation
-from thane.kernel.ports.isolation import (
-    InputFile,
-    Isolation,
-    Job,
-    Limits,
-    Outcome,
-    OutputChunk,
-    Sample,
-    Tier,
-    Usage,
-    Verdict,
-)
+from thane.domains.sandboxes.service.running import Runner
+from thane.kernel.clock import from_us
+from thane.kernel.errors import Fault, IllegalState
+from thane.kernel.ports.budgets import Budgets
+from thane.kernel.ports.isolation import Isolation, Outcome, Tier
 from thane.kernel.records import Unit
 
 CHUNKS_MOST = 4_000
-# A job that is told to stop is reaped by the isolation program within about a second.
-REAPED_SECONDS = 5.0
-REAPED_PAUSE = 0.01
+CONTEXTS_MOST = 32  # of one sandbox; each is a process
+SKIPPED_MOST = 100  # of what was not taken out, as many are named in an execution's row
 Meter = Callable[[str, str], None]
-Started = Callable[[str, str], Awaitable[None]]
-
-
-class Intent(msgspec.Struct, frozen=True, kw_only=True):
-    """What is about to be run. What the program is given beside its code is transient and not in it."""
-
-    id: str
-    sandbox_id: str
-    project_id: str
-    user_id: str
-    language: str
-    limits: Limits
-    reservation: Reservation
-    plan: str
-    queued: bool
-    tenant_id: str
-
-
-class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What a program is run with."""
-
-    code: bytes
-    env: dict[str, str]
-    stdin: bytes
-    files: tuple[InputFile, ...]
 
 
 class ExecutionsService:
     """Runs code for tenants."""
 
-    def __init__(  # noqa: PLR0913 - its collaborators, by name
+    def __init__(
         self,
+        runner: Runner,
         *,
         isolation: Isolation,
         billing: BillingService,
         budgets: Budgets,
         bounds: Bounds,
         artifacts: Artifacts,
-        slots: Slots,
-        minimum_tier: Tier,
-        clock: Clock,
-        ids: IdFactory,
         meter: Meter,
     ) -> None:
         self.repository = SandboxesRepository()
         self.artifacts = artifacts
-        self.started: Started | None = None  # tells that a queued execution now runs; set by bootstrap
+        self.runner = runner
         self._isolation = isolation
         self._billing = billing
         self._budgets = budgets
         self._bounds = bounds
-        self._slots = slots
-        self._minimum_tier = minimum_tier
-        self._clock = clock
-        self._ids = ids
         self._meter = meter
-        self._acting: set[str] = set()
 
     # -- before -----------------------------------------------------------------------------
 
     async def prepare(
-        self, unit: Unit, sandbox_id: str, code: str, language: str | None, wanted: WantedLimits | None
+        self,
+        unit: Unit,
+        sandbox_id: str,
+        code: str,
+        language: str | None,
+        wanted: WantedLimits | None,
+        context_name: str | None = None,
     ) -> Intent:
         """The execution's row, the sandbox's first start, the reservation."""
         context = unit.context
         sandbox = await unit.get(Sandbox, sandbox_id)
         if sandbox.status is SandboxStatus.TERMINATED:
             raise SandboxTerminated(f"the sandbox {sandbox_id} is terminated")
+        if context_name is not None:
+            _check_limits_of_cell(wanted)
         limits = self._bounds.limits(wanted, sandbox.resource_limits)
         port = port_limits(limits)
         plan = context.principal.plan
@@ -134,43 +99,56 @@ class ExecutionsService:
             timeout_ms=port.timeout_ms,
             plan=plan,
         )
-        reservation = await self._budgets.reserve(unit, most, "sandboxes.execute")
-        execution_id = unit.new_id(Execution)
-        if sandbox.status is SandboxStatus.CREATED:
-            await unit.update(sandbox, status=SandboxStatus.RUNNING, started_at=unit.now)
-        user_id = context.user_id or sandbox.user_id
-        runs_now = self._slots.take_now(execution_id)  # given back by `release`
+        intent = Intent(
+            id=unit.new_id(Execution),
+            sandbox_id=sandbox.id,
+            project_id=sandbox.project_id,
+            user_id=context.user_id or sandbox.user_id,
+            language=language or sandbox.language,
+            limits=port,
+            reservation=await self._budgets.reserve(unit, most, "sandboxes.execute"),
+            plan=plan,
+            queued=False,
+            tenant_id=context.tenant_id,
+            context=context_name,
+            jail="" if context_name is None else sandbox.container_id or "",
+            continues=sandbox.contexts.get(context_name or "") is ContextState.LIVE,
+            alert_action=sandbox.alert_action,
+            minimum_tier=Tier(sandbox.minimum_tier or Tier.T0),
+        )
+        await self._begin(unit, sandbox, context_name)
+        runs_now = self.runner.slots.take_now(intent.id, intent.share)  # given back by `release`
         unit.create(
             Execution(
-                id=execution_id,
-                tenant_id=context.tenant_id,
-                project_id=sandbox.project_id,
+                id=intent.id,
+                tenant_id=intent.tenant_id,
+                project_id=intent.project_id,
                 sandbox_id=sandbox.id,
-                user_id=user_id,
+                user_id=intent.user_id,
                 run_id=context.run_id,
+                context=context_name,
                 code=code,
-                language=language or sandbox.language,
+                language=intent.language,
                 status=ExecutionStatus.RUNNING if runs_now else ExecutionStatus.QUEUED,
                 created_at=unit.now,
                 started_at=unit.now if runs_now else None,
             )
         )
-        return Intent(
-            id=execution_id,
-            sandbox_id=sandbox.id,
-            project_id=sandbox.project_id,
-            user_id=user_id,
-            language=language or sandbox.language,
-            limits=port,
-            reservation=reservation,
-            plan=plan,
-            queued=not runs_now,
-            tenant_id=context.tenant_id,
-        )
+        return msgspec.structs.replace(intent, queued=not runs_now)
+
+    async def _begin(self, unit: Unit, sandbox: Sandbox, context_name: str | None) -> None:
+        """The sandbox's first start, and a context that is used without having been created."""
+        changed: dict[str, Any] = {}
+        if sandbox.status is SandboxStatus.CREATED:
+            changed |= {"status": SandboxStatus.RUNNING, "started_at": unit.now}
+        if context_name is not None and context_name not in sandbox.contexts:
+            changed["contexts"] = with_context(sandbox, context_name, ContextState.CREATED)
+        if changed:
+            await unit.update(sandbox, **changed)
 
     def release(self, intent: Intent) -> None:
         """Give the slot back that `prepare` took: its unit was not committed, or the act has ended."""
-        self._slots.release(intent.id)
+        self.runner.slots.release(intent.id)
 
     async def mark_started(self, unit: Unit, execution_id: str) -> Execution:
         """queued → running, when a slot was waited for."""
@@ -178,100 +156,6 @@ class ExecutionsService:
         return await unit.update(
             execution, when=self.repository.queued(), status=ExecutionStatus.RUNNING, started_at=unit.now
         )
-
-    # -- the act ----------------------------------------------------------------------------
-
-    async def act(
-        self, intent: Intent, given: Given, progress: Callable[[msgspec.Struct], Awaitable[None]]
-    ) -> Done:
-        """Run it. Ends with a Done also when it is cancelled."""
-        self._acting.add(intent.id)
-        try:
-            if intent.queued:
-                try:
-                    await self._slots.take(intent.id)
-                except asyncio.CancelledError:
-                    verdict = without_run(intent.id, Outcome.CANCELLED, "cancelled while it was queued")
-                    return Done(verdict=verdict, stdout=b"", stderr=b"", started=False)
-                if self.started is not None:
-                    await self.started(intent.tenant_id, intent.id)
-            return await self._run(intent, given, progress)
-        finally:
-            self._slots.release(intent.id)
-            self._acting.discard(intent.id)
-
-    async def _run(
-        self, intent: Intent, given: Given, progress: Callable[[msgspec.Struct], Awaitable[None]]
-    ) -> Done:
-        job = Job(
-            id=intent.id,
-            sandbox_id=intent.sandbox_id,
-            code=given.code,
-            language=intent.language,
-            limits=intent.limits,
-            minimum_tier=self._minimum_tier,
-            env=given.env,
-            stdin=given.stdin,
-            files=given.files,
-        )
-        streams: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-        samples, chunks = 0, 0
-        last = Usage()
-        verdict: Verdict | None = None
-        refused: str | None = None
-        try:
-            async for event in self._isolation.run(job):
-                if isinstance(event, OutputChunk):
-                    streams[event.stream].append(event.data)
-                    await progress(Output(chunks, event.stream, event.data))
-                    chunks += 1
-                elif isinstance(event, Sample):
-                    await progress(Metric.of(samples, event, last, intent.limits, self._clock))
-                    samples, last = samples + 1, event.usage
-                else:
-                    verdict = event
-        except asyncio.CancelledError:
-            # Closing the iterator has cancelled the job; what it used until then is known to the program.
-            verdict = await self._last_word(intent.id) or without_run(
-                intent.id, Outcome.CANCELLED, "cancelled by the caller"
-            )
-        except (Invalid, IsolationUnavailable) as fault:
-            # It was not run, and asking for it again would not say why.
-            refused = fault.code
-            verdict = without_run(intent.id, Outcome.FAILED, f"{fault.message}. {fault.hint}".strip(". "))
-        if verdict is None:
-            verdict = without_run(intent.id, Outcome.HOST_LOST, "the isolation program gave no verdict")
-        if verdict.usage.wall_us:
-            end = Sample(at_us=verdict.usage.wall_us, usage=verdict.usage, memory_bytes=0)
-            await progress(Metric.of(samples, end, last, intent.limits, self._clock))
-        files = await self._collect(intent.id, verdict)
-        return Done(
-            verdict=verdict,
-            stdout=b"".join(streams["stdout"]),
-            stderr=b"".join(streams["stderr"]),
-            files=files,
-            refused=refused,
-        )
-
-    async def _last_word(self, job_id: str) -> Verdict | None:
-        """The verdict of a job that was told to stop, with what it used; it takes a moment to be reaped."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + REAPED_SECONDS
-        while True:
-            verdict = await self._isolation.recall(job_id)
-            if verdict is not None or loop.time() > deadline:
-                return verdict
-            await asyncio.sleep(REAPED_PAUSE)
-
-    async def _collect(self, job_id: str, verdict: Verdict) -> tuple[str, ...]:
-        """Take the produced files out of the jail's workspace."""
-        if not verdict.files:
-            await self._isolation.release(job_id)
-            return ()
-        taken = await self._isolation.collect(job_id, self.artifacts.place(job_id))
-        await self._isolation.release(job_id)
-        self.artifacts.discard_if_empty(job_id)
-        return tuple(sorted(f.name for f in taken))
 
     async def keep(self, unit: Unit, intent: Intent, events: tuple[msgspec.Struct, ...]) -> None:
         """Progress as rows: output chunks and samples."""
@@ -294,16 +178,23 @@ class ExecutionsService:
         charge = await self._budgets.settle(unit, intent.reservation, bill.cost_usd)
         duration_ms = -(-verdict.usage.wall_us // 1000)
         status = status_of(verdict)
+        if intent.context is not None:
+            await self._keep_state(unit, intent, done)
         settled = await unit.update(
             execution,
             when=self.repository.unfinished(),
             status=status,
-            completed_at=unit.now,
+            completed_at=unit.now if done.ended_us is None else from_us(done.ended_us),
             duration_ms=duration_ms,
             output=ExecutionOutput(
-                stdout=stdout, stderr=stderr, return_code=verdict.exit_code, files=list(done.files)
+                stdout=stdout,
+                stderr=stderr,
+                return_code=verdict.exit_code,
+                files=list(done.files),
+                skipped=[SkippedFile(name=n, reason=r) for n, r in verdict.refused_files[:SKIPPED_MOST]],
+                files_left_out=verdict.files_left_out,
             ),
-            error=error_of(verdict, stderr, done.refused),
+            error=error_of(done, stderr),
             resource_usage=usage_of(verdict.usage),
             billing_info=BillingInfo(
                 compute_units=bill.compute_units, cost_usd=charge.billed, billing_tier=bill.billing_tier
@@ -323,6 +214,26 @@ class ExecutionsService:
         self._meter(status.value, verdict.tier.value)
         return settled
 
+    async def _keep_state(self, unit: Unit, intent: Intent, done: Done) -> None:
+        """What the sandbox's row knows of its jail and context. What was lost was told by this outcome."""
+        sandbox = await unit.find(Sandbox, intent.sandbox_id)
+        name = intent.context
+        if sandbox is None or name is None or sandbox.status is SandboxStatus.TERMINATED:
+            return
+        verdict, jail, state = done.verdict, sandbox.container_id, sandbox.contexts.get(name)
+        lost = done.refused == "sandbox_lost" or verdict.outcome is Outcome.HOST_LOST
+        if lost or done.refused == "context_lost":
+            jail = None if lost and jail == (intent.jail or jail) else jail
+            state = None if state is None else ContextState.CREATED
+        elif verdict.jail:
+            gone = jail == verdict.jail and not verdict.jail_alive
+            jail = verdict.jail if verdict.jail_alive else None if gone else jail
+            alive = verdict.context_alive
+            state = None if state is None else ContextState.LIVE if alive else ContextState.CREATED
+        contexts = sandbox.contexts if state is None else with_context(sandbox, name, state)
+        if (jail, contexts) != (sandbox.container_id, sandbox.contexts):
+            await unit.update(sandbox, container_id=jail, contexts=contexts)
+
     async def _output(self, unit: Unit, execution_id: str, done: Done) -> tuple[str, str]:
         """Both streams as text; from the chunks in the store where the outcome does not hold them."""
         if done.stdout is not None and done.stderr is not None:
@@ -334,13 +245,33 @@ class ExecutionsService:
 
     async def recover(self, intent: Intent) -> Done | None:
         """What became of it: None while it still runs here. Unknown to the program: lost, charged nothing."""
-        if intent.id in self._acting:
+        if self.runner.is_acting(intent.id):
             return None
         verdict = await self._isolation.recall(intent.id)
         if verdict is None:
             message = "the server or its isolation program ended while this ran; run it again"
             verdict = without_run(intent.id, Outcome.HOST_LOST, message)
         return Done(verdict=verdict)
+
+
+def with_context(sandbox: Sandbox, name: str, state: ContextState) -> dict[str, ContextState]:
+    """The sandbox's contexts with one in this state. Too many are refused."""
+    if name not in sandbox.contexts and len(sandbox.contexts) >= CONTEXTS_MOST:
+        raise IllegalState(
+            f"the sandbox {sandbox.id} has {CONTEXTS_MOST} contexts, which is the most",
+            hint="Remove one, or use another sandbox.",
+        )
+    return {**sandbox.contexts, name: state}
+
+
+def _check_limits_of_cell(wanted: WantedLimits | None) -> None:
+    """In a context only the time is an execution's own; all else is the sandbox's."""
+    given = {} if wanted is None else msgspec.structs.asdict(wanted)
+    wrong = [n for n, v in given.items() if v is not None and n != "max_execution_time_sec"]
+    if wrong:
+        why = "is the sandbox's: an execution in a context has a limit of time only"
+        faults = tuple(Fault(f"/resource_limits/{n}", "not_allowed", why) for n in wrong)
+        raise LimitsOutOfRange(f"{wrong[0]} {why}", faults=faults)
 
 
 def _text(data: bytes) -> str:

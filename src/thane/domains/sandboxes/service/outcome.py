@@ -27,6 +27,8 @@ _ERROR_TYPES = {
     Outcome.HOST_KILLED: "HostKilled",
     Outcome.HOST_LOST: "host_lost",
 }
+# The field to change, beside the option that the message names.
+_LIMITS = {Outcome.TIMEOUT: "max_execution_time_sec", Outcome.OUT_OF_MEMORY: "max_memory_mb"}
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*)(?:: (.*))?$")
 
 
@@ -35,7 +37,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
     `stdout` and `stderr` are None when only the chunks in the store know them. `started` is
     false if it ended while it waited for a slot. `refused` is the code of the error with which the
-    isolation program would not run it.
+    isolation program would not run it; `stopped` why Thane itself has ended it; `ended_us` when it
+    ended, in microseconds.
     """
 
     verdict: Verdict
@@ -44,6 +47,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     started: bool = True
     refused: str | None = None
+    stopped: str | None = None
+    ended_us: int | None = None
 
     @property
     def status(self) -> str:
@@ -54,15 +59,20 @@ def status_of(verdict: Verdict) -> ExecutionStatus:
     return _STATUS.get(verdict.outcome, ExecutionStatus.FAILED)
 
 
-def error_of(verdict: Verdict, stderr: str, refused: str | None = None) -> ExecutionError | None:
+def error_of(done: Done, stderr: str) -> ExecutionError | None:
     """Why it did not complete; None if it did."""
-    if refused is not None:
-        return ExecutionError(error_type=refused, message=verdict.message)
+    verdict = done.verdict
+    if done.refused is not None:
+        return ExecutionError(error_type=done.refused, message=verdict.message)
+    if done.stopped is not None and verdict.outcome is Outcome.CANCELLED:
+        return ExecutionError(error_type="Stopped", message=done.stopped)
     if verdict.outcome is Outcome.COMPLETED:
         return None
     named = _ERROR_TYPES.get(verdict.outcome)
     if named is not None:
-        return ExecutionError(error_type=named, message=verdict.message)
+        limit = _LIMITS.get(verdict.outcome)
+        message = verdict.message + (f" (`resource_limits.{limit}`)" if limit is not None else "")
+        return ExecutionError(error_type=named, message=message)
     trace = _traceback(stderr)
     last = trace.rstrip().rpartition("\n")[2] if trace else ""
     found = _EXCEPTION.match(last)

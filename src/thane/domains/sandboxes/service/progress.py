@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from thane.domains.sandboxes.entities import ExecutionChunk, NetworkUsage, ResourceMetric
+from thane.domains.sandboxes.entities import ExecutionChunk, MetricSource, NetworkUsage, ResourceMetric
 from thane.kernel.clock import Clock, from_us
 from thane.kernel.ports.isolation import Limits, Sample, Usage
 from thane.kernel.records import Unit
@@ -41,6 +42,19 @@ class Metric(msgspec.Struct, frozen=True, tag="sample"):
     memory_usage: Decimal
     disk_usage: Decimal
     network_usage: NetworkUsage
+    custom_metrics: dict[str, Any] = {}
+    source: MetricSource = MetricSource.SAMPLER
+
+    @classmethod
+    def custom(cls, last: Metric, values: dict[str, Any], clock: Clock) -> Metric:
+        """Figures of the caller's, beside what was in use at the last sample."""
+        return msgspec.structs.replace(
+            last,
+            seq=last.seq + 1,
+            timestamp=from_us(clock.now_us()),
+            custom_metrics=values,
+            source=MetricSource.API,
+        )
 
     @classmethod
     def of(cls, seq: int, sample: Sample, last: Usage, limits: Limits, clock: Clock) -> Metric:
@@ -80,6 +94,8 @@ class Metric(msgspec.Struct, frozen=True, tag="sample"):
             memory_usage=self.memory_usage,
             disk_usage=self.disk_usage,
             network_usage=self.network_usage,
+            custom_metrics=self.custom_metrics,
+            source=self.source,
         )
 
 

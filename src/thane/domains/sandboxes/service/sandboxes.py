@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from thane.domains.sandboxes.entities import Sandbox, SandboxStatus
+from thane.domains.sandboxes.entities import AlertAction, Sandbox, SandboxStatus
 from thane.domains.sandboxes.errors import SandboxTerminated
 from thane.domains.sandboxes.repository import SandboxesRepository
 from thane.domains.sandboxes.service.limits import Bounds, WantedLimits
+from thane.kernel.ports.isolation import Tier
 from thane.kernel.records import Unit
 
 
@@ -25,6 +26,8 @@ class SandboxesService:
         language: str,
         limits: WantedLimits | None,
         metadata: dict[str, Any],
+        alert_action: AlertAction = AlertAction.NOTIFY,
+        minimum_tier: Tier | None = None,
     ) -> Sandbox:
         """Only a record: the process starts with the first execution."""
         context = unit.context
@@ -39,6 +42,8 @@ class SandboxesService:
                 language=language,
                 resource_limits=self.bounds.limits(limits),
                 metadata=metadata,
+                alert_action=alert_action,
+                minimum_tier=None if minimum_tier is None else minimum_tier.value,
                 created_at=unit.now,
             )
         )
@@ -47,4 +52,6 @@ class SandboxesService:
         sandbox = await unit.get(Sandbox, sandbox_id)
         if sandbox.status is SandboxStatus.TERMINATED:
             raise SandboxTerminated(f"the sandbox {sandbox_id} is terminated already")
-        return await unit.update(sandbox, status=SandboxStatus.TERMINATED, terminated_at=unit.now)
+        return await unit.update(
+            sandbox, status=SandboxStatus.TERMINATED, terminated_at=unit.now, container_id=None, contexts={}
+        )

@@ -64,7 +64,7 @@ class Execute:
         if bound.streams:
             call.resource = value.about
             return Reply(status=bound.status, body=b"", resource=call.resource, value=value)
-        body, _ = answer(bound, value)
+        body = getattr(value, bound.gives) if bound.gives else answer(bound, value)[0]
         return Reply(
             status=bound.status,
             body=b"" if bound.status == 204 else body,

@@ -26,14 +26,8 @@ class Identify:
         self._clock = clock
 
     async def __call__(self, call: Call) -> None:
-        """Set the call's context; Unauthorized without valid credentials where they are needed."""
-        if call.run_id is not None and not is_id(call.run_id, "run"):
-            raise Invalid(
-                "the header Thane-Run is no run's id",
-                hint="Send the id that `runs.create` returned, or none.",
-            )
-        if call.project_id is not None and not is_id(call.project_id, "prj"):
-            raise Invalid("the header Thane-Project is no project's id", hint="Send a project's id, or none.")
+        """Set the call's context; Unauthorized without valid credentials where they are needed, Invalid for a
+        run or project that is named by no id."""
         found = call.identified
         if found is None:
             if call.operation.declaration.anonymous:
@@ -42,6 +36,14 @@ class Identify:
                 raise Unauthorized("the request carries no credentials")
             else:
                 found = await self._identity.identify(call.bearer)
+        # After the key: who has none is told that, and nothing else.
+        if call.run_id is not None and not is_id(call.run_id, "run"):
+            raise Invalid(
+                "the header Thane-Run is no run's id",
+                hint="Send the id that `runs.create` returned, or none.",
+            )
+        if call.project_id is not None and not is_id(call.project_id, "prj"):
+            raise Invalid("the header Thane-Project is no project's id", hint="Send a project's id, or none.")
         self._set(call, found)
 
     async def concerned(self, call: Call) -> None:

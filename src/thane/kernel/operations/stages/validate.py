@@ -27,7 +27,7 @@ MAX_FAULTS = 50
 def validate(call: Call) -> None:
     """Set the call's `request` and `resource`. Malformed if the body is no JSON, else Invalid with faults."""
     bound = call.operation
-    call.request = _with_body(call) if bound.has_body else _without_body(call)
+    call.request = _with_body(call) if bound.has_body and not bound.takes else _without_body(call)
     if bound.resource_param is not None:
         call.resource = call.path[bound.resource_param]
 
@@ -59,7 +59,7 @@ def _without_body(call: Call) -> Any:
     values: dict[str, Any] = {}
     faults: list[Fault] = []
     for name, text in call.query:
-        if name not in bound.fields or name in bound.path_params:
+        if name not in bound.query_params:
             faults.append(_unknown(bound, name))
         elif name in bound.lists:
             values.setdefault(name, []).append(text)
@@ -70,8 +70,10 @@ def _without_body(call: Call) -> Any:
     if faults:
         raise _invalid(bound, tuple(faults))
     values.update(call.path)
+    if bound.takes:
+        values[bound.takes] = call.body
     try:
-        return msgspec.convert(values, bound.request_type, strict=False)
+        return msgspec.convert(values, bound.request_type, strict=False, builtin_types=(bytes,))
     except msgspec.ValidationError as refused:
         raise _invalid(bound, _faults(bound, values) or (_fault(str(refused), ""),)) from refused
 
@@ -104,7 +106,7 @@ def _from_path(bound: Bound, name: str, text: str) -> Any:
 def _faults(bound: Bound, values: Any) -> tuple[Fault, ...]:
     if not isinstance(values, Mapping):
         return (Fault("", "type", f"must be an object, not {_json_type(values)}"),)
-    mine = bound.body_params if bound.has_body else tuple(bound.fields)
+    mine = bound.body_params if bound.has_body and not bound.takes else tuple(bound.fields)
     found = [_unknown(bound, name) for name in values if name not in mine]
     found += [
         Fault(_pointer(n), "required", "must be given")
@@ -116,7 +118,7 @@ def _faults(bound: Bound, values: Any) -> tuple[Fault, ...]:
             continue
         info = bound.fields[name]
         try:
-            msgspec.convert(value, info.type, strict=bound.has_body)
+            msgspec.convert(value, info.type, strict=bound.has_body, builtin_types=(bytes,))
         except msgspec.ValidationError as refused:
             found.append(_fault(str(refused), _pointer(name)))
     return tuple(found[:MAX_FAULTS])
