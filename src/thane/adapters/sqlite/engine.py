@@ -45,9 +45,8 @@ from thane.kernel.records.steps import Step
 from thane.kernel.records.text import TextQuery
 
 T = TypeVar("T")
-# Pages (4 KB) in the write-ahead log from which it is copied back in the background: rarely, for a page
-# that changed a hundred times meanwhile is copied once.
-WAL_CHECKPOINT_PAGES = 4096
+# Pages (4 KB) in the write-ahead log from which it is copied back in the background.
+WAL_CHECKPOINT_PAGES = 1024
 log = logging.getLogger(__name__)
 
 
