@@ -7,6 +7,7 @@ the start is `execution`'s.
 from __future__ import annotations
 
 import fcntl
+import functools
 import marshal
 import os
 import resource
@@ -66,11 +67,21 @@ def resource_limits(limits: Limits, tier: str, extra_seconds: int = 0) -> list[t
     if tier != tiers.T2:
         found.append((resource.RLIMIT_AS, limits.memory_bytes * _ADDRESS_SPACE_FACTOR + _ADDRESS_SPACE_MORE))
         found.append((resource.RLIMIT_NPROC, limits.processes + _others_of_this_user(tier)))
-    highest = {number: resource.getrlimit(number)[1] for number, _ in found}
     return [
-        (number, value if highest[number] == resource.RLIM_INFINITY else min(value, highest[number]))
+        (number, value if (most := _highest(number)) == resource.RLIM_INFINITY else min(value, most))
         for number, value in found
     ]
+
+
+@functools.cache
+def _highest(number: int) -> int:
+    """What this program may allow, which does not change while it lives."""
+    return resource.getrlimit(number)[1]
+
+
+@functools.cache
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
 
 
 def _others_of_this_user(tier: str) -> int:
@@ -79,8 +90,7 @@ def _others_of_this_user(tier: str) -> int:
     Inside a user namespace only its own are counted (since Linux 5.14), so there it is
     the first process alone.
     """
-    release = tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
-    if tiers.has_namespaces(tier) and release >= (5, 14):
+    if tiers.has_namespaces(tier) and _kernel() >= (5, 14):
         return 1
     uid = os.getuid()
     if uid == 0:
