@@ -1,11 +1,13 @@
 """How fast the isolation port is, against plain unjailed Python, in one run.
 
-    uv run --no-sync python benchmarks/isolation.py [--rounds N] [--stock N] [--tier T2]
+    uv run --no-sync python benchmarks/isolation.py [--rounds N] [--stock N] [--tier T2] [--import pandas]
 
 Everything runs on the same machine in the same minutes, turn by turn, so that load
 meets all alike. Peers are plain `python3 -c` and, where they are installed, bwrap,
 nsjail and `runsc do`; of those that are not, it says what brings them. Tier T3 is
-measured beside its peer. It prints settings, figures and ratios, and judges nothing.
+measured beside its peer. With `--import` it installs that package with uv (which needs a
+network, or uv's cache) and measures importing it, from a template's stock against a
+cold plain interpreter. It prints settings, figures and ratios, and judges nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from thane.adapters.isolation import IsolationClient
-from thane.kernel.ports.isolation import Job, Limits, OutputChunk, Tier, Verdict
+from thane.adapters.uv import UvPackages
+from thane.kernel.ports.isolation import Job, Limits, OutputChunk, Template, Tier, Verdict
 
 MB = 1 << 20
 PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
@@ -56,18 +59,24 @@ class Port:
         self._count = 0
 
     async def run(
-        self, context: str | None = None, sandbox: str = "bench", tier: Tier = Tier.T1
+        self,
+        context: str | None = None,
+        sandbox: str = "bench",
+        template: Template | None = None,
+        code: str = CODE,
+        tier: Tier = Tier.T1,
     ) -> tuple[float, float, Verdict]:
         """Seconds to the first output and to the verdict."""
         self._count += 1
         job = Job(
             id=f"bench-{os.getpid()}-{self._count}",
             sandbox_id=sandbox,
-            code=CODE.encode(),
+            code=code.encode(),
             language="python",
             limits=LIMITS,
             context=context,
             minimum_tier=tier,
+            template=template,
             collect=False,
         )
         began, first, verdict = time.perf_counter(), 0.0, None
@@ -81,10 +90,11 @@ class Port:
         return first, time.perf_counter() - began, verdict
 
 
-async def process(*command: str) -> float:
+async def process(*command: str, path: Path | None = None) -> float:
+    environment = {"PATH": os.defpath} | ({"PYTHONPATH": str(path)} if path is not None else {})
     began = time.perf_counter()
     running = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={"PATH": os.defpath}
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=environment
     )
     out, _ = await running.communicate()
     assert out == b"1\n", f"{command[0]} did not run: {out!r}"
@@ -219,6 +229,24 @@ async def measure(port: Port, no_stock: Port, rounds: int, clock: Clock) -> dict
     return rates
 
 
+async def measure_import(port: Port, name: str, folder: Path, rounds: int, clock: Clock) -> float:
+    """The ratio of `import NAME` in a jail from a template's stock to a cold plain interpreter's."""
+    packages = await UvPackages(folder / "packages").install((name,))
+    template, code = Template(packages=packages, imports=(name,)), f"import {name}; print(1)"
+    await process(PYTHON, "-c", code, path=packages)
+    await port.run(template=template, code=code)
+    for _ in range(rounds):
+        cold = await process(PYTHON, "-c", code, path=packages)
+        clock.note(f"plain, import {name}", cold)
+        _, whole, _ = await port.run(template=Template(packages=packages), code=code)
+        clock.note(f"jail, import {name}", whole)
+        # The next one is being made ahead; it has this long, as an idle server has.
+        await asyncio.sleep(4 * cold)
+        _, whole, _ = await port.run(template=template, code=code)
+        clock.note(f"template, import {name}", whole)
+    return clock.median(f"template, import {name}") / clock.median(f"plain, import {name}")
+
+
 async def main(arguments: argparse.Namespace) -> None:
     folder = Path(tempfile.mkdtemp(prefix="thane-bench-"))
     more = ("--idle", "1", *(("--force-tier", arguments.tier) if arguments.tier else ()))
@@ -242,6 +270,9 @@ async def main(arguments: argparse.Namespace) -> None:
         f"{arguments.rounds} rounds, {arguments.stock} jails in stock, 2 slots, {AT_ONCE} at once, {LIMITS}"
     )
     rates = await measure(port, Port(bare), arguments.rounds, clock)
+    imported = float("nan")
+    if arguments.package:
+        imported = await measure_import(port, arguments.package, folder, arguments.rounds // 3 or 1, clock)
     for name in clock.found:
         print(f"  {name:26} {clock.show(name)}")
     print(f"  saturated: plain {rates['plain']:.1f}/s, thane {rates['thane']:.1f}/s")
@@ -254,7 +285,7 @@ async def main(arguments: argparse.Namespace) -> None:
     fresh = [family for family in below(program, "thane-jail") if tuple(family) not in before]
     idle = max((private_memory(family) for family in fresh), default=float("nan"))
     plain = clock.median("plain")
-    rows = (
+    rows: tuple[tuple[str, float, str], ...] = (
         ("fresh jail / plain", clock.median("fresh jail") / plain, "<= 0.6"),
         ("pre-forked verdict / plain", clock.median("pre-forked, verdict") / plain, "<= 0.6"),
         ("first output, ms", clock.median("pre-forked, first output"), "<= 2"),
@@ -263,6 +294,8 @@ async def main(arguments: argparse.Namespace) -> None:
         ("idle zygote, MB private", zygote, "<= 25"),
         ("idle stateful sandbox, MB private", idle, "<= 15"),
     )
+    if arguments.package:
+        rows += ((f"import {arguments.package}, template / plain", imported, "<= 0.15"),)
     for name, value, goal in rows:
         operator, bound = goal.split()
         reached = value <= float(bound) if operator == "<=" else value >= float(bound)
@@ -276,5 +309,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--stock", type=int, default=2)
+    parser.add_argument("--import", dest="package", default="", help="a package, such as pandas")
     parser.add_argument("--tier", default="", choices=("", "T2", "T2-"))
     asyncio.run(main(parser.parse_args()))

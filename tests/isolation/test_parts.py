@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from thane.isolation import broom, cgroups, claims, wire
+from thane.isolation import broom, cgroups, claims, watchdog, wire
 from thane.isolation.accounting import Usage, parse_report
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.collection import Found
@@ -322,3 +322,14 @@ async def test_a_greedy_share_waits_for_its_own_jobs_only() -> None:
     assert served[:2] == ["modest", "third"], "each new share comes before the greedy one's next"
     assert served.index("modest", 1) <= 4
     assert len(served) == 53
+
+
+def test_a_process_that_is_being_taken_down_is_told_from_one_that_lives() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert watchdog.is_exiting(child), "it has ended and nobody has reaped it"
+    os.waitpid(child, 0)
+    assert watchdog.is_exiting(child), "it is gone"
+    assert not watchdog.is_exiting(os.getpid())

@@ -9,6 +9,7 @@ clock are enforced from outside.
 
 from __future__ import annotations
 
+import builtins
 import marshal
 import os
 import sys
@@ -18,6 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     import select
     import types
+
+# Functions below have builtins of their own: a program may replace those that it sees, and ends as it would.
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 SOURCE_NAME = "main.py"
 _SIGKILL = 9
@@ -196,7 +200,7 @@ def main_module(workspace: str) -> types.ModuleType:
     for provide in ("setquit", "setcopyright", "sethelper"):
         getattr(site, provide)()
     module = types.ModuleType("__main__")
-    module.__dict__["__builtins__"] = sys.modules["builtins"]
+    module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
     sys.argv = [SOURCE_NAME]
     sys.path.insert(0, workspace)

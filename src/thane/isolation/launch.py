@@ -7,6 +7,7 @@ the start is `execution`'s.
 from __future__ import annotations
 
 import fcntl
+import functools
 import marshal
 import os
 import resource
@@ -72,14 +73,25 @@ def resource_limits(limits: Limits, tier: str, extra_seconds: int = 0) -> list[t
         found.append((resource.RLIMIT_AS, limits.memory_bytes * _ADDRESS_SPACE_FACTOR + _ADDRESS_SPACE_MORE))
     if tier in (tiers.T2_MINUS, tiers.T1):  # a guest's kernel does not count processes
         found.append((resource.RLIMIT_NPROC, limits.processes + _others_of_this_user(tier)))
-    highest = {number: resource.getrlimit(number)[1] for number, _ in found}
-    if highest[resource.RLIMIT_NOFILE] != resource.RLIM_INFINITY:
-        # Fewer than the isolation program may have on their way: the kernel counts both for one user.
-        highest[resource.RLIMIT_NOFILE] //= 2
     return [
-        (number, value if highest[number] == resource.RLIM_INFINITY else min(value, highest[number]))
+        (number, value if (most := _highest(number)) == resource.RLIM_INFINITY else min(value, most))
         for number, value in found
     ]
+
+
+@functools.cache
+def _highest(number: int) -> int:
+    """What this program may allow, which does not change while it lives."""
+    most = resource.getrlimit(number)[1]
+    if number == resource.RLIMIT_NOFILE and most != resource.RLIM_INFINITY:
+        # Fewer than the isolation program may have on their way: the kernel counts both for one user.
+        return most // 2
+    return most
+
+
+@functools.cache
+def _kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
 
 
 def _others_of_this_user(tier: str) -> int:
@@ -88,8 +100,7 @@ def _others_of_this_user(tier: str) -> int:
     Inside a user namespace only its own are counted (since Linux 5.14), so there it is
     the first process alone.
     """
-    release = tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
-    if tiers.has_namespaces(tier) and release >= (5, 14):
+    if tiers.has_namespaces(tier) and _kernel() >= (5, 14):
         return 1
     uid = os.getuid()
     if uid == 0:

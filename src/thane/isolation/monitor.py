@@ -115,6 +115,10 @@ class Monitor:
                 return proc, watchdog.in_namespace(proc)
             except _GONE:
                 return proc, []
+            except PermissionError:
+                if not watchdog.is_exiting(self._first):
+                    raise
+                return proc, []
         return "/proc", [str(pid) for pid in watchdog.descendants(self._root)]
 
     def _look_at_sockets(self, pids: list[str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from thane.isolation import watchdog
 from thane.isolation.cgroups import Group
-from thane.isolation.launch import Launched, sealed_memory
+from thane.isolation.launch import Launched, memory
 from thane.isolation.request import Limits, Template
 from thane.isolation.stage import Place
 
@@ -71,7 +71,7 @@ class Ready:
 
     def hand_over(self, plan: dict[str, object], stdin: int) -> None:
         """Let the program's process go. Takes `stdin`."""
-        spec = sealed_memory(marshal.dumps(plan))
+        spec = memory(marshal.dumps(plan))
         try:
             socket.send_fds(self.plan, [b"plan"], [stdin, spec])
         finally:

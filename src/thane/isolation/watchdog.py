@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 PERIOD = 0.025
+_PF_EXITING = 0x4  # of linux/sched.h
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # Below this share of the limit the resident sum, which is cheap and never less than PSS, is enough.
 _CHEAP_SHARE = 0.7
@@ -128,6 +129,16 @@ def _is_exiting(pid: int) -> bool:
 def in_namespace(proc: str) -> list[str]:
     """Pids in a jail's own /proc, seen through the jail's root."""
     return [name for name in os.listdir(proc) if name.isdigit()]
+
+
+def is_exiting(pid: int) -> bool:
+    """Whether the kernel is taking it down already: then it may refuse to show what it shows otherwise."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            flags = int(file.read().rpartition(")")[2].split()[6])
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return bool(flags & _PF_EXITING)
 
 
 def descendants(root: int) -> list[int]:
