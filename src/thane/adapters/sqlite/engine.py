@@ -24,11 +24,14 @@ from thane.adapters.sqlite.connection import AUTOCHECKPOINT_PAGES, commit_failed
 from thane.adapters.sqlite.ddl import LEDGER, render
 from thane.adapters.sqlite.reader import Observe, Reader
 from thane.adapters.sqlite.text import match_text
+from thane.adapters.sqlite.walking import goes_on, walk_along
 from thane.adapters.sqlite.writer import Writer
 from thane.kernel.clock import Clock
 from thane.kernel.errors import MigrationFailed, NotFound, ThaneError
 from thane.kernel.ledger.tree import FullTileReader, LeafHashReader
 from thane.kernel.records.engine import (
+    BareEntry,
+    BareRow,
     Committed,
     EntryRow,
     Hop,
@@ -37,6 +40,8 @@ from thane.kernel.records.engine import (
     Signed,
     SignRound,
     Stored,
+    Walk,
+    Walked,
     WriteSet,
 )
 from thane.kernel.records.schema import Registry, Schema
@@ -164,6 +169,12 @@ class SqliteEngine:
         )
         return [table.load(r) for r in rows]
 
+    async def walk(self, walk: Walk) -> Walked[Stored]:
+        return await walk_along(self._reader, self._tables[walk.schema.table], walk)
+
+    async def has_more(self, walk: Walk, count: int) -> bool:
+        return await goes_on(self._reader, self._tables[walk.schema.table], walk, count)
+
     async def count(self, selection: Selection) -> int:
         table = self._tables[selection.schema.table]
         sql = table.count(selection.where, selection.tenant_id is not None)
@@ -265,9 +276,39 @@ class SqliteEngine:
     # -- ledger ---------------------------------------------------------------------------
 
     async def entries(self, tenant_id: str, start: int, limit: int) -> list[EntryRow]:
-        def work(connection: apsw.Connection) -> list[EntryRow]:
+        return await self._log(tenant_id, lambda c, number: trees.entries(c, number, start, limit))
+
+    async def _log(self, tenant_id: str, work: Callable[[apsw.Connection, int], list[T]]) -> list[T]:
+        """Read something of a tenant's log; nothing where it has none."""
+
+        def run(connection: apsw.Connection) -> list[T]:
             number = trees.log_number(connection, tenant_id)
-            return [] if number is None else trees.entries(connection, number, start, limit)
+            return [] if number is None else work(connection, number)
+
+        return await self._reader.pooled(run)
+
+    async def entries_at(self, tenant_id: str, indexes: Sequence[int]) -> list[EntryRow]:
+        return await self._log(tenant_id, lambda c, number: trees.entries_at(c, number, indexes))
+
+    async def bare_entries(self, tenant_id: str, start: int, limit: int) -> list[BareEntry]:
+        return await self._log(tenant_id, lambda c, number: trees.bare_entries(c, number, start, limit))
+
+    async def bare_rows(
+        self,
+        schema: Schema,
+        tenant_id: str | None,
+        fields: Sequence[str],
+        after: str,
+        until: str | None,
+        limit: int | None = None,
+    ) -> list[BareRow]:
+        text, make = self._tables[schema.table].bare(tuple(fields), tenant_id is not None, until is not None)
+        args: list[Any] = [value for value in (after, until, tenant_id) if value is not None]
+        args.append(-1 if limit is None else limit)
+
+        def work(connection: apsw.Connection) -> list[BareRow]:
+            rows = connection.execute(text, args).fetchall()
+            return rows if make is None else list(map(make, rows))
 
         return await self._reader.pooled(work)
 
