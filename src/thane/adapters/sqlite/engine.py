@@ -20,8 +20,9 @@ from thane.adapters.sqlite.aggregates import measure_decoder
 from thane.adapters.sqlite.codecs import decoder
 from thane.adapters.sqlite.committer import Committer
 from thane.adapters.sqlite.compile import Table
-from thane.adapters.sqlite.connection import AUTOCHECKPOINT_PAGES, commit_failed, connect
+from thane.adapters.sqlite.connection import AUTOCHECKPOINT_PAGES, commit_failed, connect, make_private
 from thane.adapters.sqlite.ddl import LEDGER, render
+from thane.adapters.sqlite.presence import Presence
 from thane.adapters.sqlite.reader import Observe, Reader
 from thane.adapters.sqlite.text import match_text
 from thane.adapters.sqlite.walking import goes_on, walk_along
@@ -87,6 +88,7 @@ class SqliteEngine:
         if self._readonly:
             self._reader = Reader(self.path, self._observe, self._vfs, readonly=True)
             return
+        make_private(self.path)
         connection = connect(self.path, vfs=self._vfs)
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -101,6 +103,7 @@ class SqliteEngine:
             connection.close(True)
             raise
         connection.set_wal_hook(self._count_wal)
+        self._presence = Presence(self.path, self._vfs)
         self._writer = Writer(connection, self._tables, self._clock)
         self._committer = Committer(self._writer, durable=self._durable, appended=self._appended)
 
@@ -118,6 +121,9 @@ class SqliteEngine:
             # The last one out copies the log back; where the disk refuses, the next one in reads it.
             log.warning("the write-ahead log could not be copied back: %s", error)
             self._writer.connection.close(True)
+
+    async def check(self) -> None:
+        await asyncio.to_thread(self._presence.check)
 
     # -- schema ---------------------------------------------------------------------------
 
@@ -313,11 +319,7 @@ class SqliteEngine:
         return await self._reader.pooled(work)
 
     async def log_size(self, tenant_id: str) -> int:
-        def work(connection: apsw.Connection) -> int:
-            number = trees.log_number(connection, tenant_id)
-            return 0 if number is None else trees.log_size(connection, number)
-
-        return await self._reader.pooled(work)
+        return sum(await self._log(tenant_id, lambda c, number: [trees.log_size(c, number)]))
 
     async def logs(self) -> list[str]:
         sql = "SELECT tenant_id FROM thane_logs WHERE number > 0 ORDER BY number"

@@ -244,6 +244,9 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Finish what was submitted, then let go."""
 
+    async def check(self) -> None:
+        """Corrupt, or what the store says, if it is not there as it was opened; for `/health`."""
+
     async def apply_steps(self, steps: Sequence[Step], digest: str) -> None:
         """Run schema steps in one transaction and remember the schema's digest.
 
