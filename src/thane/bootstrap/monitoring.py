@@ -12,7 +12,7 @@ def health(engine: Engine, isolation: IsolationClient) -> dict[str, Check]:
     """The parts that can be down, each a check that raises."""
 
     async def store() -> None:
-        await engine.schema_digest()
+        await engine.check()
 
     async def isolated() -> None:
         await isolation.start()

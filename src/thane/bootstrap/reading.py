@@ -10,11 +10,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from thane.adapters.disk import DataFolder
+from thane.adapters.processes import processes
 from thane.adapters.sqlite import SqliteEngine
 from thane.bootstrap.schemas import CHECKS, registry
 from thane.bootstrap.values import access_kept_since
@@ -28,12 +31,13 @@ from thane.kernel.ids import IdFactory
 from thane.kernel.jobs.signer import STATE_FILE
 from thane.kernel.ledger.leaf import Leaf
 from thane.kernel.ledger.note import Signer
-from thane.kernel.records import Records
-from thane.kernel.records.engine import Signed
+from thane.kernel.records import Records, Registry
+from thane.kernel.records.engine import Engine, Signed
 from thane.kernel.records.keys import SubjectRing
 from thane.kernel.records.prepare import Preparer
 from thane.kernel.sealing.keyring import KeyFolder
 from thane.kernel.settings_schema import Settings
+from thane.maintenance.helpers import Help
 from thane.maintenance.prove import prove
 from thane.maintenance.verify import Hook, Report, verify
 
@@ -131,7 +135,16 @@ class StoreReader:
         kept_since = access_kept_since(self._settings, SystemClock())
         audit = AuditService(self._records, NeverSigns(self.vkey), kept_since_us=kept_since)
         hooks: list[Hook] = [*CHECKS, *audit_module.checks(audit)]
-        return await verify(self._records, self._signer().verifier, hooks, progress, kept=notes)
+        help = Help(partial(open_beside, self._folder.store), processes)
+        return await verify(self._records, self._signer().verifier, hooks, progress, kept=notes, help=help)
+
+
+async def open_beside(store: Path) -> tuple[Engine, Registry]:
+    """The store once more, for a process that helps to verify it."""
+    made = registry()
+    engine = SqliteEngine(store, made, SystemClock(), readonly=True)
+    await engine.open()
+    return engine, made
 
 
 def _belongs(leaf: Leaf, run_id: str | None) -> bool:

@@ -96,11 +96,28 @@ class Keyset:
         """The rows behind `cursor`; None for the first page. Invalid if it is not of this query."""
         return None if cursor is None else after(self.order, decode_cursor(cursor, self.digest, self._fields))
 
-    def page(self, records: Sequence[T], limit: int, total: int | None = None) -> Page[T]:
-        """The answer, from up to `limit + 1` rows: the one too many says that there is a next page."""
+    def values(self, cursor: str | None) -> tuple[Value, ...] | None:
+        """The sort keys in a cursor; None for the first page. Invalid if it is not of this query."""
+        return None if cursor is None else decode_cursor(cursor, self.digest, self._fields)
+
+    def page(
+        self,
+        records: Sequence[T],
+        limit: int,
+        total: int | None = None,
+        stopped: Sequence[Any] | None = None,
+    ) -> Page[T]:
+        """The answer, from up to `limit + 1` rows: the one too many says that there is a next page.
+
+        So does `stopped`: the place up to which rows were looked at without finding as many.
+        """
         items = tuple(records[:limit])
-        more = len(records) > limit
-        return Page(items=items, next_cursor=self.cursor(items[-1]) if more else None, total=total)
+        following = None
+        if len(records) > limit:
+            following = self.cursor(items[-1])
+        elif stopped is not None:
+            following = encode_cursor(self.digest, stopped)
+        return Page(items=items, next_cursor=following, total=total)
 
 
 def query_digest(schema: Schema, order: Sequence[Order], filter_text: str) -> str:

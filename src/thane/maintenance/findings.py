@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from thane.kernel.errors import ThaneError
 from thane.kernel.jobs.checks import Problem
 
 MOST_PROBLEMS = 1000
+# What an engine can raise over a page with a row that somebody has changed by hand.
+UNREADABLE = (ThaneError, msgspec.MsgspecError, ValueError, TypeError, AttributeError, KeyError)
 Progress = Callable[[int, int], None]
 
 

@@ -27,8 +27,9 @@ from thane.kernel.ledger.signing import tenant_of, tenant_origin
 from thane.kernel.records.engine import ROOT_LOG, Engine
 from thane.kernel.records.store import Records
 from thane.maintenance.findings import Findings, Progress, Report
+from thane.maintenance.helpers import WORTH_HELP, Help, Helpers
 from thane.maintenance.verify_rows import RowPass, check_counter
-from thane.maintenance.verify_trees import Last, RowKey, TreePass
+from thane.maintenance.verify_trees import Lasts, TreePass
 
 __all__ = ["Report", "verify"]
 
@@ -43,16 +44,22 @@ async def verify(
     progress: Progress | None = None,
     *,
     kept: Sequence[str] = (),
+    help: Help | None = None,
 ) -> Report:
     """Verify the whole store. Without `key` no signature is checked, and the report says so.
 
+    `help`: with it a large store is checked by several processes.
     `kept`: signed checkpoints from outside the store (the signer's state, a witness). What
     is wrong is in the report; an exception means that the store could not be read at all.
     """
     started = time.monotonic()
     findings = Findings(progress)
-    whole = _Verification(records, key, hooks, findings)
-    await whole.run(kept)
+    helpers = Helpers(records.engine, records.registry, help)
+    whole = _Verification(records, key, hooks, findings, helpers)
+    try:
+        await whole.run(kept)
+    finally:
+        helpers.close()
     return Report(
         tenants=len(whole.sizes),
         entries=findings.entries,
@@ -68,7 +75,12 @@ async def verify(
 
 class _Verification:
     def __init__(
-        self, records: Records, key: Verifier | None, hooks: Sequence[Hook], findings: Findings
+        self,
+        records: Records,
+        key: Verifier | None,
+        hooks: Sequence[Hook],
+        findings: Findings,
+        helpers: Helpers,
     ) -> None:
         self.sizes: dict[str, int] = {}
         self._records = records
@@ -78,6 +90,7 @@ class _Verification:
         self._checks = [h for h in hooks if isinstance(h, TenantCheck)]
         self._watched = frozenset(name for check in self._checks for name in check.operations)
         self._findings = findings
+        self._helpers = helpers
         # Per tenant, what the root log says: size -> the tree's root then.
         self._said: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
         self._kept: defaultdict[str, list[Checkpoint]] = defaultdict(list)
@@ -93,11 +106,12 @@ class _Verification:
         root_size = await self._engine.log_size(ROOT_LOG)
         await self._count(root_size)
         await self._root_log(root_size)
-        unscoped: dict[RowKey, Last] = {}
+        if sum(self.sizes.values()) >= WORTH_HELP:
+            self._helpers.start()
+        unscoped: Lasts = defaultdict(dict)
         for tenant_id, size in self.sizes.items():
             await self._tenant(tenant_id, size, unscoped)
-        registry = self._records.registry
-        await RowPass(self._engine, registry, None, unscoped, self.sizes, self._findings).run()
+        await self._rows(None, unscoped)
         await self._late_leaves(root_size)
 
     async def _count(self, root_size: int) -> None:
@@ -111,7 +125,7 @@ class _Verification:
     # -- the root log -----------------------------------------------------------------------
 
     async def _root_log(self, size: int) -> None:
-        tree = TreePass(self._engine, ROOT_LOG, size, self._findings)
+        tree = TreePass(self._engine, ROOT_LOG, size, self._findings, self._helpers)
         for signed in await self._engine.checkpoints(ROOT_LOG, _ALL_CHECKPOINTS):
             self._findings.checkpoints += 1
             checkpoint = self._opened(signed.note, ROOT_LOG, f"the checkpoint of size {signed.size}")
@@ -183,18 +197,19 @@ class _Verification:
 
     # -- tenants ----------------------------------------------------------------------------
 
-    async def _tenant(self, tenant_id: str, size: int, unscoped: dict[RowKey, Last]) -> None:
-        tree = TreePass(self._engine, tenant_id, size, self._findings)
+    async def _tenant(self, tenant_id: str, size: int, unscoped: Lasts) -> None:
+        tree = TreePass(self._engine, tenant_id, size, self._findings, self._helpers)
         tree.watch(self._watched)
         await self._want(tree, tenant_id, size)
         await tree.run()
-        registry = self._records.registry
-        mine: dict[RowKey, Last] = {}
-        for row_key, last in tree.last.items():
-            schema = registry.find(row_key[0])
-            if schema is not None:  # a table that is not declared any more has heads and no rows
-                (mine if schema.scoped else unscoped)[row_key] = last
-        await RowPass(self._engine, registry, tenant_id, mine, self.sizes, self._findings).run()
+        mine: Lasts = defaultdict(dict)
+        for table, rows in tree.last.items():
+            schema = self._records.registry.find(table)
+            if schema is not None and schema.scoped:
+                mine[table] = rows
+            elif schema is not None:  # a table that is not declared any more has heads and no rows
+                unscoped[table].update(rows)
+        await self._rows(tenant_id, mine)
         for counter in self._counters:
             await check_counter(self._records, counter, tenant_id, self._findings)
         for check in self._checks:
@@ -202,6 +217,12 @@ class _Verification:
             async for problem in check.run(self._records, tenant_id, indexes):
                 self._findings.take(problem)
         await asyncio.sleep(0)
+
+    async def _rows(self, tenant_id: str | None, last: Lasts) -> None:
+        registry = self._records.registry
+        await RowPass(
+            self._engine, registry, tenant_id, last, self.sizes, self._findings, self._helpers
+        ).run()
 
     async def _want(self, tree: TreePass, tenant_id: str, size: int) -> None:
         """All the roots the tenant's tree must have had, and each checkpoint against the root log."""

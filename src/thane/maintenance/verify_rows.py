@@ -6,20 +6,25 @@ head in the entries since, and is then not judged in this run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from thane.kernel.jobs.checks import CounterCheck
 from thane.kernel.jobs.rows import pages
 from thane.kernel.records.engine import Engine, Stored
 from thane.kernel.records.entity import schema_of
+from thane.kernel.records.predicate import Predicate
 from thane.kernel.records.prepare import stored_digest
 from thane.kernel.records.schema import Kind, Registry, Schema
 from thane.kernel.records.store import Records
-from thane.maintenance.findings import Findings
-from thane.maintenance.verify_trees import UNREADABLE, Last, RowKey, touched
+from thane.maintenance.findings import UNREADABLE, Findings
+from thane.maintenance.helpers import Helpers
+from thane.maintenance.quick import Last, RowsFound, RowsWork, ranges
+from thane.maintenance.verify_trees import Lasts, RowKey, touched
 
 _COUNTER_READS = 3
+# Rows that are read at once.
+RANGE = 8_000
 
 
 class RowPass:
@@ -30,9 +35,10 @@ class RowPass:
         engine: Engine,
         registry: Registry,
         tenant_id: str | None,
-        last: MutableMapping[RowKey, Last],
+        last: Lasts,
         sizes: Mapping[str, int],
         findings: Findings,
+        helpers: Helpers,
     ) -> None:
         """`last` has the newest head of each row, up to the `sizes` of the logs; it is used up."""
         self._engine = engine
@@ -44,6 +50,7 @@ class RowPass:
         self._last = last
         self._sizes = sizes
         self._findings = findings
+        self._helpers = helpers
         # Rows whose last entry is not the one we know: (the entry they name, the one we know).
         self._strange: dict[RowKey, tuple[int | None, Last | None]] = {}
 
@@ -55,38 +62,69 @@ class RowPass:
 
     async def _table(self, schema: Schema) -> None:
         seen = 0
+        parts = ranges(self._last[schema.table].keys(), RANGE)
+        works = [RowsWork(table=schema.table, tenant_id=self._tenant_id, after=a, until=u) for a, u in parts]
+        async for work, found in self._helpers.each(works):
+            if found is None:
+                seen += await self._slowly(schema, work, seen)
+            else:
+                await self._confirmed(schema, found)
+                seen += len(found.ids)
+                self._findings.step(len(found.ids))
+
+    async def _confirmed(self, schema: Schema, found: RowsFound) -> None:
+        """Rows whose digest and entry are those of the newest head are right; the others are looked at."""
+        last = self._last[schema.table]
+        strange = []
+        for id, entry, digest in zip(found.ids, found.entries, found.digests, strict=True):
+            known = last.get(id)
+            if known is None or known.entry != entry or known.after != digest or known.blanked:
+                strange.append(id)
+            else:
+                del last[id]
+        self._findings.rows += len(found.ids) - len(strange)
+        for id in strange:
+            await self._one(schema, id)
+
+    async def _slowly(self, schema: Schema, work: RowsWork, seen: int) -> int:
+        """A range that could not be read at once; how many rows there were."""
+        count = 0
+        where = Predicate((">", "id"), (work.after,))
+        if work.until is not None:
+            where &= Predicate(("<=", "id"), (work.until,))
         try:
-            async for found in pages(self._engine, schema, self._tenant_id):
+            async for found in pages(self._engine, schema, self._tenant_id, where):
                 for stored in found:
                     self._row(schema, stored)
-                seen += len(found)
+                count += len(found)
                 self._findings.step(len(found))
         except UNREADABLE as fault:
             self._findings.problem(
                 "row_unreadable",
                 self._shown,
-                f"a row of {schema.table} after the first {seen} cannot be read: {fault}",
+                f"a row of {schema.table} after the first {seen + count} cannot be read: {fault}",
             )
-            await self._one_by_one(schema)
+            # Each row that must be there is read by itself, to name the bad ones.
+            for id in [i for i in self._last[schema.table] if work.after < i <= (work.until or i)]:
+                if self._last[schema.table][id].after is not None:
+                    await self._one(schema, id)
+        return count
 
-    async def _one_by_one(self, schema: Schema) -> None:
-        """A page could not be read: each row that must be there is read by itself, to name the bad ones."""
-        for table, id in [key for key in self._last if key[0] == schema.table]:
-            if self._last[table, id].after is None:
-                continue
-            try:
-                stored = await self._engine.fetch(schema, self._tenant_id, id)
-            except UNREADABLE as fault:
-                self._last.pop((table, id))
-                self._problem("row_unreadable", schema, id, f"the row cannot be read: {fault}")
-                continue
-            if stored is not None:
-                self._row(schema, stored)
+    async def _one(self, schema: Schema, id: str) -> None:
+        """One row by itself."""
+        try:
+            stored = await self._engine.fetch(schema, self._tenant_id, id)
+        except UNREADABLE as fault:
+            self._last[schema.table].pop(id, None)
+            self._problem("row_unreadable", schema, id, f"the row cannot be read: {fault}")
+            return
+        if stored is not None:
+            self._row(schema, stored)
 
     def _row(self, schema: Schema, stored: Stored) -> None:
         self._findings.rows += 1
         id = stored.record.id
-        known = self._last.pop((schema.table, id), None)
+        known = self._last[schema.table].pop(id, None)
         if known is None or known.after is None or stored.entry != known.entry:
             self._strange[schema.table, id] = (stored.entry, known)
             return
@@ -102,7 +140,12 @@ class RowPass:
 
     async def _settle(self) -> None:
         """Rows and heads that do not meet: wrong, unless an entry since the fixed sizes explains it."""
-        gone = {k: v for k, v in self._last.items() if v.after is not None and k[0] in self._schemas}
+        gone = {
+            (table, id): known
+            for table in self._schemas
+            for id, known in self._last[table].items()
+            if known.after is not None
+        }
         if not gone and not self._strange:
             return
         since = await self._since()

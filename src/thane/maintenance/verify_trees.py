@@ -1,36 +1,37 @@
 """Verification of one tree: every leaf, every head, every tile, the root at every checkpoint.
 
-Reads entries in pages at a size that was fixed before, so a running owner does not disturb.
-What it learns of the rows (their last head) is handed to `verify_rows`.
+Reads entries at a size that was fixed before, so a running owner does not disturb. Runs that
+`thane.maintenance.quick` finds right are only joined to what came before; all others are gone
+through entry by entry, to name what is wrong. What it learns of the rows (their last head) is
+handed to `verify_rows`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
-from thane.kernel.errors import ThaneError
 from thane.kernel.ledger.errors import LeafInvalid
 from thane.kernel.ledger.leaf import Changes, Head, Leaf, Op, decode_leaf, sealed_digest
-from thane.kernel.ledger.tree import HASH_BYTES, FullTileReader, LeafHashReader, Tile, TreeState, leaf_hash
+from thane.kernel.ledger.tree import (
+    HASH_BYTES,
+    TILE_WIDTH,
+    FullTileReader,
+    LeafHashReader,
+    Tile,
+    TreeState,
+    leaf_hash,
+)
 from thane.kernel.records.engine import Engine, EntryRow
-from thane.maintenance.findings import Findings
+from thane.maintenance.findings import UNREADABLE, Findings
+from thane.maintenance.helpers import Helpers
+from thane.maintenance.quick import RUN, EntriesFound, EntriesWork, Last, joins, works_inside
 
 PAGE = 1000
 RowKey = tuple[str, str]
-# What an engine can raise over a page with a row that somebody has changed by hand.
-UNREADABLE = (ThaneError, msgspec.MsgspecError, ValueError, TypeError, AttributeError, KeyError)
-
-
-class Last(NamedTuple):
-    """The newest head of a row: its entry, the digest after (None: deleted), whether its body is blanked."""
-
-    entry: int
-    after: str | None
-    blanked: bool
+# By table, then by id.
+Lasts = defaultdict[str, dict[str, Last]]
 
 
 class Wanted(NamedTuple):
@@ -43,14 +44,17 @@ class Wanted(NamedTuple):
 class TreePass:
     """Walks through one log once. `tenant_id` is empty for the root log, whose leaves are texts."""
 
-    def __init__(self, engine: Engine, tenant_id: str, size: int, findings: Findings) -> None:
+    def __init__(
+        self, engine: Engine, tenant_id: str, size: int, findings: Findings, helpers: Helpers
+    ) -> None:
         self.tenant_id = tenant_id
         self.size = size
-        self.last: dict[RowKey, Last] = {}
+        self.last: Lasts = defaultdict(dict)
         self.matched: dict[str, list[int]] = {}
         self.leaves: list[bytes] | None = None if tenant_id else []
         self._engine = engine
         self._findings = findings
+        self._helpers = helpers
         self._wanted: defaultdict[int, list[Wanted]] = defaultdict(list)
         self._watched: frozenset[str] = frozenset()
         self._tree = TreeState()
@@ -68,27 +72,73 @@ class TreePass:
     async def run(self) -> None:
         """Check everything up to the size."""
         self._roots()
-        following = self._ahead(0)
-        try:
-            for start in range(0, self.size, PAGE):
-                rows, following = await following, self._ahead(start + PAGE)
-                position, stop = start, min(start + PAGE, self.size)
-                for row in rows:
-                    position = self._place(row, position)
-                if position < stop:
-                    self._missing(position, stop)
-                self._findings.step(stop - start)
+        if self.leaves is not None:
+            await self._slowly(0, self.size)
+        else:
+            async for work, found in self._helpers.each(self._works()):
+                if found is None or not self._joined(found):
+                    await self._slowly(work.start, work.stop)
+                    continue
+                self._findings.entries += work.stop - work.start
+                self._findings.step(work.stop - work.start)
                 await self._tiles()
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
         self._truncated()
 
-    # -- reading ----------------------------------------------------------------------------
+    def _works(self) -> Iterator[EntriesWork]:
+        for start in range(0, self.size, RUN):
+            stop = min(start + RUN, self.size)
+            yield EntriesWork(
+                tenant_id=self.tenant_id,
+                start=start,
+                stop=stop,
+                sizes=works_inside(start, stop, self._wanted),
+                watched=tuple(self._watched),
+            )
 
-    def _ahead(self, start: int) -> asyncio.Task[list[EntryRow]]:
-        """The next page is read while this one is checked."""
-        return asyncio.create_task(self._page(start, max(0, min(PAGE, self.size - start))))
+    def _joined(self, found: EntriesFound) -> bool:
+        """Take a run that is right in itself; False, and nothing is taken, if it does not follow."""
+        if found.first_time < self._time:
+            return False
+        for step in found.steps:
+            known = self.last[step.table].get(step.id)
+            if not joins(known, step.created, step.previous, step.before):
+                return False
+        for step in found.steps:
+            self.last[step.table][step.id] = step.last
+        self._time = found.last_time
+        self._findings.blanked += found.blanked
+        for operation, index in found.matched:
+            self.matched.setdefault(operation, []).append(index)
+        if not self._broken:
+            self._grow(found)
+        return True
+
+    def _grow(self, found: EntriesFound) -> None:
+        """The tree, by whole tiles; roots that are wanted inside one are joined to what stands before it."""
+        inside = sorted(found.roots)
+        for tile in (*found.tiles, None):
+            end = self._tree.size + (TILE_WIDTH if tile is not None else len(found.tail))
+            while inside and inside[0] <= end:
+                size = inside.pop(0)
+                self._hold(size, self._tree.root_before(found.roots[size]))
+            if tile is not None:
+                self._tree.append_tile(tile)
+                self._roots()
+        for leaf in found.tail:
+            self._tree.append(leaf)
+
+    async def _slowly(self, start: int, stop: int) -> None:
+        """Entry by entry."""
+        for first in range(start, stop, PAGE):
+            position, end = first, min(first + PAGE, stop)
+            for row in await self._page(first, end - first):
+                position = self._place(row, position)
+            if position < end:
+                self._missing(position, end)
+            self._findings.step(end - first)
+            await self._tiles()
+
+    # -- reading ----------------------------------------------------------------------------
 
     async def _page(self, start: int, limit: int) -> list[EntryRow]:
         try:
@@ -181,26 +231,30 @@ class TreePass:
     def _chain(self, row: EntryRow) -> None:
         """Each head continues the last one of its row."""
         for place, head in enumerate(row.heads):
-            key = (head.schema, head.id)
-            known = self.last.get(key)
+            rows = self.last[head.schema]
+            known = rows.get(head.id)
             wrong = _breaks(head, known)
             if wrong is not None:
                 self._findings.problem(
                     "chain", self.tenant_id, wrong, index=row.index, row=f"{head.schema}/{head.id}"
                 )
             body = row.bodies[place] if place < len(row.bodies) else b""
-            self.last[key] = Last(row.index, head.after, head.body is not None and not body)
+            rows[head.id] = Last(row.index, head.after, head.body is not None and not body)
 
     # -- roots and tiles --------------------------------------------------------------------
 
     def _roots(self) -> None:
         """Hold the tree as it is now against what was signed at this size."""
-        for wanted in self._wanted.pop(self._tree.size, ()):
-            if wanted.root != self._tree.root():
+        if self._tree.size in self._wanted:
+            self._hold(self._tree.size, self._tree.root())
+
+    def _hold(self, size: int, root: bytes) -> None:
+        for wanted in self._wanted.pop(size, ()):
+            if wanted.root != root:
                 self._problem(
                     "root",
-                    f"the tree of the first {self._tree.size} entries is not the one in {wanted.what}",
-                    max(0, self._tree.size - 1),
+                    f"the tree of the first {size} entries is not the one in {wanted.what}",
+                    max(0, size - 1),
                 )
 
     def _truncated(self) -> None:

@@ -26,6 +26,7 @@ from thane.kernel.operations.call import Reply
 from thane.kernel.operations.details import read_details
 from thane.kernel.operations.entities import IdempotencyRow, KeyState, OpenIntent
 from thane.kernel.operations.settle import Superseded
+from thane.kernel.operations.spool import SpoolRefused
 from thane.kernel.operations.stages.idempotency import LIFETIME_US
 from thane.kernel.records.engine import WriteSet
 
@@ -264,6 +265,33 @@ async def test_if_the_spool_fails_too_it_is_told(house: House) -> None:
         "ledger": None,
         "outcome": "spooled",
     }
+
+
+async def test_what_neither_store_nor_spool_took_is_settled_as_soon_as_the_store_takes_it(
+    house: House,
+) -> None:
+    house.world.settle_fails = Broken("no")
+
+    async def refuse(*args: Any) -> None:
+        raise SpoolRefused("no room")
+
+    house.pipeline.settler.spool.put = refuse  # type: ignore[method-assign, assignment]
+    with pytest.raises(OutcomeUnrecorded):
+        await house.ask("deeds.do", {"what": "dig"})
+    assert (await house.reconciler.tick()).failed == 1
+    house.world.settle_fails = None
+    asked_before = house.world.asked
+    tick = await house.reconciler.tick()  # its lease has not run out
+    assert (tick.settled, tick.failed) == (1, 0)
+    assert house.world.asked == asked_before, "the outcome is known and is not asked for"
+    assert await deeds(house) == ["completed"]
+    assert house.pipeline.settler.unrecorded == {}
+
+
+async def test_what_another_has_settled_is_not_kept_in_memory(house: House) -> None:
+    house.pipeline.settler.unrecorded["int_gone"] = b"{}"
+    await house.reconciler.tick()
+    assert house.pipeline.settler.unrecorded == {}
 
 
 async def test_a_key_that_ran_out_meanwhile_stays_with_the_newer_request(house: House) -> None:

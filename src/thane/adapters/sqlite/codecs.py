@@ -17,7 +17,7 @@ import msgspec
 from thane.kernel.answers import encode
 from thane.kernel.clock import from_us, to_us
 from thane.kernel.errors import Invalid
-from thane.kernel.money import CONTEXT, ZERO, fits
+from thane.kernel.money import CONTEXT, ZERO, fits, plain
 from thane.kernel.records.rows import trimmed
 from thane.kernel.records.schema import FieldSchema, Kind
 
@@ -61,6 +61,25 @@ def scaled_of(text: str, precision: int) -> int:
 def from_scaled(scaled: int, scale: int) -> Decimal:
     """The reverse of `scaled_of`."""
     return trimmed(CONTEXT.scaleb(Decimal(scaled), -scale)) if scaled else ZERO
+
+
+def bare_decoder(field: FieldSchema) -> Codec | None:
+    """What turns SQLite's value into a bare one (see `BareRow`); None where it is the same."""
+    if field.sealed:
+        return None
+    if field.kind is Kind.BOOLEAN:
+        return bool
+    if field.kind is Kind.DECIMAL:
+        precision, scale = field.precision, field.scale
+
+        def text(value: str) -> str:
+            if value[0] != "1":
+                return plain(decode_decimal(value, precision, scale), scale)
+            whole = str(int(value[1:-scale] or "0")) if scale else str(int(value[1:]))
+            return f"{whole}.{value[-scale:]}" if scale else whole
+
+        return text
+    return None
 
 
 def encoder(field: FieldSchema) -> Codec | None:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from thane.adapters.sqlite.aggregates import measure_sql
-from thane.adapters.sqlite.codecs import Codec, decoder, encoder
-from thane.kernel.records.engine import Hop, Measure, Stored
+from thane.adapters.sqlite.codecs import Codec, bare_decoder, decoder, encoder
+from thane.kernel.records.engine import BareRow, Hop, Measure, Stored
 from thane.kernel.records.predicate import Order, Predicate, Shape, to_plain
 from thane.kernel.records.schema import FieldSchema, Kind, Schema
 
@@ -77,6 +77,25 @@ class Table:
             f"lambda r: Stored(make(({', '.join(parts)},), r[{n}]), {tail})", scope
         )
         return made
+
+    def bare(
+        self, fields: tuple[str, ...], scoped: bool, bounded: bool
+    ) -> tuple[str, Callable[[Any], BareRow] | None]:
+        """The statement for rows by a range of ids, and what turns each into a bare one (None: nothing)."""
+        names = [*fields, "version", *(("_salt", "_entry") if self.schema.history else ())]
+        decode = {n: bare_decoder(self.schema.by_name[n]) for n in fields}
+        scope = {f"d{i}": decode[n] for i, n in enumerate(fields) if decode[n] is not None}
+        text = f'SELECT {", ".join(map(_q, names))} FROM "{self.name}" WHERE "id" > ?'
+        text += f"{' AND id <= ?' if bounded else ''}{' AND tenant_id = ?' if scoped else ''}"
+        text += ' ORDER BY "id" LIMIT ?'
+        if not scope:
+            return text, None
+        parts = [
+            f"(None if r[{i}] is None else d{i}(r[{i}]))" if f"d{i}" in scope else f"r[{i}]"
+            for i in range(len(names))
+        ]
+        # Names and positions only; nothing in it comes from outside.
+        return text, eval(f"lambda r: ({', '.join(parts)},)", scope)  # noqa: S307
 
     def dump(self, record: Any, fields: Sequence[int] | None = None) -> list[Any]:
         """A record's values as SQLite's, of all fields or those at these places, then its version."""
@@ -142,7 +161,7 @@ class Table:
     def select(self, where: Predicate | None, order: Sequence[Order], scoped: bool) -> str:
         keys = tuple((o.field, o.descending) for o in order)
         cache_key = ("select", None if where is None else where.shape, keys, scoped)
-        return self._cached(cache_key, lambda: self._select(where, keys, scoped))
+        return self.cached(cache_key, lambda: self._select(where, keys, scoped))
 
     def _select(self, where: Predicate | None, keys: tuple[tuple[str, bool], ...], scoped: bool) -> str:
         ordering = ", ".join(f"{_q(name)}{' DESC' if descending else ''}" for name, descending in keys)
@@ -151,7 +170,7 @@ class Table:
 
     def count(self, where: Predicate | None, scoped: bool) -> str:
         cache_key = ("count", None if where is None else where.shape, scoped)
-        return self._cached(
+        return self.cached(
             cache_key, lambda: f'SELECT count(*) FROM "{self.name}"{self.condition(where, scoped)}'
         )
 
@@ -159,7 +178,7 @@ class Table:
         self, where: Predicate | None, by: tuple[str, ...], measures: Mapping[str, Measure], scoped: bool
     ) -> str:
         figures = [
-            measure_sql(m, None if m.field is None else self._known(m.field)) for m in measures.values()
+            measure_sql(m, None if m.field is None else self.known(m.field)) for m in measures.values()
         ]
         groups = ", ".join(_q(name) for name in by)
         columns = ", ".join([*(_q(b) for b in by), *figures])
@@ -182,7 +201,7 @@ class Table:
         """` WHERE …` with the tenant first, or nothing."""
         parts = ['"tenant_id" = ?'] if scoped else []
         if where is not None:
-            parts.append(self._compile(where.shape))
+            parts.append(self.compiled(where.shape))
         return f" WHERE {' AND '.join(parts)}" if parts else ""
 
     def bind(self, where: Predicate | None) -> list[Any]:
@@ -201,15 +220,15 @@ class Table:
             bound.extend(made) if isinstance(made, _Several) else bound.append(made)
         return bound
 
-    def _compile(self, shape: Shape) -> str:
+    def compiled(self, shape: Shape) -> str:
         kind = shape[0]
         if kind in ("and", "or"):
-            return f"({self._compile(shape[1])} {kind.upper()} {self._compile(shape[2])})"
+            return f"({self.compiled(shape[1])} {kind.upper()} {self.compiled(shape[2])})"
         if kind == "not":
-            return f"NOT ({self._compile(shape[1])})"
+            return f"NOT ({self.compiled(shape[1])})"
         if kind == "after":
             return self._row_values(shape[1]) or _keyset(shape[1])
-        column = _q(self._known(shape[1]).name)
+        column = _q(self.known(shape[1]).name)
         if kind == "null":
             return f"{column} IS NULL"
         if kind == "notnull":
@@ -230,7 +249,7 @@ class Table:
     def _row_values(self, keys: tuple[tuple[str, bool, bool], ...]) -> str:
         """`(a, b) > (?, ?)` if all keys go one way and none can be NULL: an index serves it. Else nothing."""
         names = [name for name, *_ in keys]
-        if len({descending for _, descending, _ in keys}) > 1 or any(self._known(n).nullable for n in names):
+        if len({descending for _, descending, _ in keys}) > 1 or any(self.known(n).nullable for n in names):
             return ""
         operator = "<" if keys[0][1] else ">"
         return f"({', '.join(map(_q, names))}) {operator} ({', '.join('?' * len(keys))})"
@@ -250,7 +269,7 @@ class Table:
             last_is_bound = not shape[1][-1][2]
             doubled: list[Callable[[Any], Any] | None] = [_twice(e) for e in encoders]
             return [*doubled[:-1], encoders[-1]] if last_is_bound else doubled
-        encode = self._by_field[self._known(shape[1]).name]
+        encode = self._by_field[self.known(shape[1]).name]
         if kind == "in":
             return [encode] * shape[2]
         if kind == "prefix":
@@ -261,7 +280,7 @@ class Table:
             return [lambda v: msgspec.json.encode(to_plain(v)).decode()]
         return [encode]
 
-    def _known(self, name: str) -> FieldSchema:
+    def known(self, name: str) -> FieldSchema:
         field = self.schema.by_name.get(name)
         if field is None:
             if name == "version":
@@ -269,7 +288,7 @@ class Table:
             raise TypeError(f"{self.name} has no field {name!r}")
         return field
 
-    def _cached(self, key: Any, make: Callable[[], str]) -> str:
+    def cached(self, key: Any, make: Callable[[], str]) -> str:
         text = self._texts.get(key)
         if text is None:
             if len(self._texts) > CACHED_SHAPES:

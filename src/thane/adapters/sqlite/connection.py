@@ -5,6 +5,9 @@ A connection is used by one thread at a time. Nothing else opens the file.
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,22 @@ AUTOCHECKPOINT_PAGES = 16_000
 _decode = msgspec.json.Decoder().decode
 
 
+def make_private(path: Path) -> None:
+    """Make the file if there is none, and let nobody else read it.
+
+    Its log and the log's index get the file's mode from SQLite.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        # By its name: closing a descriptor would drop locks that another connection here may hold.
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            with suppress(OSError):  # another user's file, or a disk that takes no writes: as it is, then
+                path.chmod(0o600)
+    except OSError:
+        return  # what is wrong is said when the store is opened
+
+
 def connect(path: Path, *, readonly: bool = False, vfs: str | None = None) -> apsw.Connection:
     """A tuned connection; ConnectionFailed or Corrupt with the reason.
 
@@ -54,7 +73,8 @@ _NO_ROOM = (apsw.CantOpenError, apsw.IOError, apsw.ReadOnlyError, apsw.FullError
 
 
 def _opened(name: str, readonly: bool, vfs: str | None, more: int = 0) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    # Never made here: where a running store's file was moved away, an empty one would take its place.
+    flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(name, flags=flags | more, vfs=vfs, statementcachesize=256)
     try:
         connection.set_busy_timeout(BUSY_MS)

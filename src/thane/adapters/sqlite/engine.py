@@ -20,15 +20,19 @@ from thane.adapters.sqlite.aggregates import measure_decoder
 from thane.adapters.sqlite.codecs import decoder
 from thane.adapters.sqlite.committer import Committer
 from thane.adapters.sqlite.compile import Table
-from thane.adapters.sqlite.connection import AUTOCHECKPOINT_PAGES, commit_failed, connect
+from thane.adapters.sqlite.connection import AUTOCHECKPOINT_PAGES, commit_failed, connect, make_private
 from thane.adapters.sqlite.ddl import LEDGER, render
+from thane.adapters.sqlite.presence import Presence
 from thane.adapters.sqlite.reader import Observe, Reader
 from thane.adapters.sqlite.text import match_text
+from thane.adapters.sqlite.walking import goes_on, walk_along
 from thane.adapters.sqlite.writer import Writer
 from thane.kernel.clock import Clock
 from thane.kernel.errors import MigrationFailed, NotFound, ThaneError
 from thane.kernel.ledger.tree import FullTileReader, LeafHashReader
 from thane.kernel.records.engine import (
+    BareEntry,
+    BareRow,
     Committed,
     EntryRow,
     Figures,
@@ -38,6 +42,8 @@ from thane.kernel.records.engine import (
     Signed,
     SignRound,
     Stored,
+    Walk,
+    Walked,
     WriteSet,
 )
 from thane.kernel.records.schema import Registry, Schema
@@ -83,6 +89,7 @@ class SqliteEngine:
         if self._readonly:
             self._reader = Reader(self.path, self._observe, self._vfs, readonly=True)
             return
+        make_private(self.path)
         connection = connect(self.path, vfs=self._vfs)
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -97,6 +104,7 @@ class SqliteEngine:
             connection.close(True)
             raise
         connection.set_wal_hook(self._count_wal)
+        self._presence = Presence(self.path, self._vfs)
         self._writer = Writer(connection, self._tables, self._clock)
         self._committer = Committer(self._writer, durable=self._durable, appended=self._appended)
         self._reader.share(connection, self._committer.resting)
@@ -115,6 +123,9 @@ class SqliteEngine:
             # The last one out copies the log back; where the disk refuses, the next one in reads it.
             log.warning("the write-ahead log could not be copied back: %s", error)
             self._writer.connection.close(True)
+
+    async def check(self) -> None:
+        await asyncio.to_thread(self._presence.check)
 
     # -- schema ---------------------------------------------------------------------------
 
@@ -166,6 +177,12 @@ class SqliteEngine:
         table = self._tables[selection.schema.table]
         sql = table.select(selection.where, selection.order, selection.tenant_id is not None)
         return sql, [*self._scope_and_values(table, selection), selection.limit]
+
+    async def walk(self, walk: Walk) -> Walked[Stored]:
+        return await walk_along(self._reader, self._tables[walk.schema.table], walk)
+
+    async def has_more(self, walk: Walk, count: int) -> bool:
+        return await goes_on(self._reader, self._tables[walk.schema.table], walk, count)
 
     async def count(self, selection: Selection) -> int:
         table = self._tables[selection.schema.table]
@@ -283,18 +300,44 @@ class SqliteEngine:
     # -- ledger ---------------------------------------------------------------------------
 
     async def entries(self, tenant_id: str, start: int, limit: int) -> list[EntryRow]:
-        def work(connection: apsw.Connection) -> list[EntryRow]:
+        return await self._log(tenant_id, lambda c, number: trees.entries(c, number, start, limit))
+
+    async def _log(self, tenant_id: str, work: Callable[[apsw.Connection, int], list[T]]) -> list[T]:
+        """Read something of a tenant's log; nothing where it has none."""
+
+        def run(connection: apsw.Connection) -> list[T]:
             number = trees.log_number(connection, tenant_id)
-            return [] if number is None else trees.entries(connection, number, start, limit)
+            return [] if number is None else work(connection, number)
+
+        return await self._reader.pooled(run)
+
+    async def entries_at(self, tenant_id: str, indexes: Sequence[int]) -> list[EntryRow]:
+        return await self._log(tenant_id, lambda c, number: trees.entries_at(c, number, indexes))
+
+    async def bare_entries(self, tenant_id: str, start: int, limit: int) -> list[BareEntry]:
+        return await self._log(tenant_id, lambda c, number: trees.bare_entries(c, number, start, limit))
+
+    async def bare_rows(
+        self,
+        schema: Schema,
+        tenant_id: str | None,
+        fields: Sequence[str],
+        after: str,
+        until: str | None,
+        limit: int | None = None,
+    ) -> list[BareRow]:
+        text, make = self._tables[schema.table].bare(tuple(fields), tenant_id is not None, until is not None)
+        args: list[Any] = [value for value in (after, until, tenant_id) if value is not None]
+        args.append(-1 if limit is None else limit)
+
+        def work(connection: apsw.Connection) -> list[BareRow]:
+            rows = connection.execute(text, args).fetchall()
+            return rows if make is None else list(map(make, rows))
 
         return await self._reader.pooled(work)
 
     async def log_size(self, tenant_id: str) -> int:
-        def work(connection: apsw.Connection) -> int:
-            number = trees.log_number(connection, tenant_id)
-            return 0 if number is None else trees.log_size(connection, number)
-
-        return await self._reader.pooled(work)
+        return sum(await self._log(tenant_id, lambda c, number: [trees.log_size(c, number)]))
 
     async def logs(self) -> list[str]:
         sql = "SELECT tenant_id FROM thane_logs WHERE number > 0 ORDER BY number"

@@ -14,7 +14,7 @@ import msgspec
 
 from thane.kernel.ledger.leaf import Changes, Head, Kind, Leaf, sealed_digest
 from thane.kernel.ledger.tree import Snapshot, TreeState, leaf_hash
-from thane.kernel.records.engine import EntryDraft, EntryRow
+from thane.kernel.records.engine import BareEntry, EntryDraft, EntryRow
 
 LOG_SHIFT = 40
 ROOT_LOG = 0
@@ -204,17 +204,47 @@ def entries(connection: apsw.Connection, number: int, start: int, limit: int) ->
         "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
         (low + start, high, limit),
     )
-    return [
-        EntryRow(
-            index=r[0] - low,
-            leaf=r[1].encode(),
-            leaf_hash=r[2],
-            heads=() if r[3] is None else tuple(_decode_heads(r[3])),
-            bodies=() if r[4] is None else tuple(_decode_bodies(r[4])),
-            details=r[5],
-        )
-        for r in rows
-    ]
+    return [_entry(low, *row) for row in rows]
+
+
+def entries_at(connection: apsw.Connection, number: int, indexes: Sequence[int]) -> list[EntryRow]:
+    low = number << LOG_SHIFT
+    # Only marks for values are written into the text.
+    marks = ", ".join("?" * len(indexes))
+    rows = connection.execute(
+        f"SELECT id, leaf, hash, heads, bodies, details FROM thane_entries WHERE id IN ({marks}) ORDER BY id",
+        [low + index for index in indexes],
+    )
+    return [_entry(low, *row) for row in rows]
+
+
+def _entry(
+    low: int,
+    id: int,
+    leaf: str,
+    digest: bytes,
+    heads: str | None,
+    bodies: bytes | None,
+    details: bytes | None,
+) -> EntryRow:
+    return EntryRow(
+        index=id - low,
+        leaf=leaf.encode(),
+        leaf_hash=digest,
+        heads=() if heads is None else tuple(_decode_heads(heads)),
+        bodies=() if bodies is None else tuple(_decode_bodies(bodies)),
+        details=details,
+    )
+
+
+def bare_entries(connection: apsw.Connection, number: int, start: int, limit: int) -> list[BareEntry]:
+    low, high = number << LOG_SHIFT, (number + 1) << LOG_SHIFT
+    rows = connection.execute(
+        "SELECT id - ?, leaf, hash, heads, bodies, details FROM thane_entries "
+        "WHERE id >= ? AND id < ? ORDER BY id LIMIT ?",
+        (low, low + start, high, limit),
+    )
+    return [(i, leaf, h, heads, _decode_bodies(b) if b else (), d) for i, leaf, h, heads, b, d in rows]
 
 
 def blanked(bodies: bytes, empty: Sequence[int]) -> bytes:

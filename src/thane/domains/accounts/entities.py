@@ -55,7 +55,7 @@ class Tenant(Record):
     Index("phone", unique=True, name="idx_users_phone"),
     Index("username", unique=True, name="idx_users_username"),
     Index("identity_id", unique=True, name="idx_users_identity_id"),
-    Index("tenant_id", name="idx_users_tenant_id"),
+    Index("tenant_id", "created_at", name="idx_users_tenant_id"),
     Index("status", name="idx_users_status"),
     Index("last_login_at DESC", name="idx_users_last_login"),
     subject="id",

@@ -309,10 +309,10 @@ class AccountsService:
 
 async def local_tenant(records: Records) -> str:
     """The id of a data folder's first tenant, which its owner's command line acts in."""
-    tenants = [t.id for t in await records.across(Tenant) if t.id != SYSTEM_TENANT]
+    tenants = await records.across(Tenant, Tenant.id > SYSTEM_TENANT, 1)  # ids are in order of time
     if not tenants:
         raise NotFound("this data folder has no tenant yet", hint="Try: thane run -c 'print(1)'")
-    return min(tenants)
+    return tenants[0].id
 
 
 def _is_narrowed(principal: Principal) -> bool:

@@ -18,7 +18,7 @@ from thane.kernel.errors import Fault, Invalid
 from thane.kernel.operations.entities import AccessRow
 from thane.kernel.operations.listing import ListRequest
 from thane.kernel.paging import Keyset, Page, after
-from thane.kernel.records import Order, Predicate, Unit, all_of, schema_of
+from thane.kernel.records import Order, Predicate, Unit, Walked, all_of, schema_of
 from thane.kernel.records.filter import parse_filter, parse_sort
 from thane.kernel.records.predicate import Shape, matches
 
@@ -63,17 +63,19 @@ async def page(unit: Unit, request: ListRequest) -> Page[AuditLog]:
     _refuse_sealed(wanted)
     order = _order(parse_sort(schema, request.sort))
     keyset = Keyset(schema, order, request.filter)
-    behind = keyset.after(request.cursor)
+    behind, newest_first = keyset.values(request.cursor), keyset.order[0].descending
     count = request.limit + 1
-    from_ledger = await unit.list(AuditLog, all_of((wanted, behind)), keyset.order, count)
-    from_access: list[AuditLog] = []
-    async for row in _access(unit, wanted, behind, keyset.order):
-        from_access.append(row)
-        if len(from_access) == count:
-            break
-    both = merge(from_ledger, from_access, key=_place, reverse=keyset.order[0].descending)
+    from_ledger = await unit.walk(AuditLog, wanted, keyset.order, behind, count)
+    from_access = await _access_page(unit, wanted, keyset.order, behind, count)
+    both = list(islice(merge(from_ledger.rows, from_access.rows, key=_place, reverse=newest_first), count))
+    # Where one of the two stopped, rows of its own may lie before those of the other that come next.
+    ends = [end for end in (from_ledger.stopped, from_access.stopped) if end is not None]
+    stopped = (max if newest_first else min)(ends) if ends else None
+    if stopped is not None:
+        limit = (to_us(stopped[0]), stopped[1])
+        both = [row for row in both if (_place(row) >= limit if newest_first else _place(row) <= limit)]
     total = await _total(unit, wanted) if request.total else None
-    return keyset.page(list(islice(both, count)), request.limit, total)
+    return keyset.page(both, request.limit, total, stopped)
 
 
 async def access_between(unit: Unit, start_us: int, stop_us: int) -> AsyncIterator[AccessRow]:
@@ -82,6 +84,27 @@ async def access_between(unit: Unit, start_us: int, stop_us: int) -> AsyncIterat
     where = from_time & (AccessRow.created_at < from_us(stop_us)) & (AccessRow.principal_kind != "system")
     async for row in _rows(unit, where, (Order("created_at", False), Order("id", False))):
         yield row
+
+
+async def _access_page(
+    unit: Unit,
+    wanted: Predicate | None,
+    order: Sequence[Order],
+    behind: Sequence[Any] | None,
+    count: int,
+) -> Walked[AuditLog]:
+    """Up to `count` access rows as audit rows. One walk: what it lets through too much is passed over."""
+    translated = None if wanted is None else _translated(wanted)
+    found = await unit.walk(AccessRow, translated, order, behind, count if wanted is None else _PAGE)
+    shown = [access_as_audit(row) for row in found.rows]
+    stopped = found.stopped
+    if wanted is not None:
+        if len(shown) == _PAGE:
+            stopped = (found.rows[-1].created_at, found.rows[-1].id)
+        shown = [r for r in shown if matches(wanted, lambda name, r=r: getattr(r, name))]
+    if len(shown) >= count:
+        return Walked(shown[:count], None)
+    return Walked(shown, stopped)
 
 
 async def _access(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -20,7 +21,7 @@ from thane.kernel.jobs.entities import JobCursor, derived_id, entry_row_id
 from thane.kernel.jobs.proving import SignsOnDemand, covering, prove
 from thane.kernel.ledger.leaf import Head, Kind, decode_leaf
 from thane.kernel.ledger.tree import CompactRange, leaf_hash
-from thane.kernel.operations.details import Details, details, read_details
+from thane.kernel.operations.details import Details, details, open_details, read_details
 from thane.kernel.operations.entities import AccessRow
 from thane.kernel.operations.listing import ListRequest
 from thane.kernel.paging import Page
@@ -85,18 +86,16 @@ class AuditService:
     async def list_logs(self, unit: Unit, request: ListRequest) -> Page[AuditLog]:
         """A page with its details opened."""
         found = await repository.page(unit, request)
-        items = [await self._with_details(row) for row in found.items]
-        return msgspec.structs.replace(found, items=tuple(items))
-
-    async def _with_details(self, row: AuditLog) -> AuditLog:
-        if row.entry_index is None:
-            return row
-        opened = await self._details(row.tenant_id, row.entry_index)
-        if opened is None:
-            return row
-        return msgspec.structs.replace(  # type: ignore[type-var]
-            row, ip_address=opened.ip, user_agent=opened.user_agent, details=_shown(opened)
-        )
+        named = {row.entry_index for row in found.items if row.entry_index is not None}
+        opened: dict[int | None, Details] = {}
+        if named:  # in one read for all of them
+            tenant_id = unit.context.tenant_id
+            for entry in await self._records.engine.entries_at(tenant_id, sorted(named)):
+                with suppress(Gone):  # blanked, erased, or there were none
+                    leaf = decode_leaf(entry.leaf)
+                    opened[entry.index] = await open_details(self._records, tenant_id, entry, leaf)
+        items = tuple(_with(row, opened.get(row.entry_index)) for row in found.items)
+        return msgspec.structs.replace(found, items=items)
 
     async def _details(self, tenant_id: str, index: int) -> Details | None:
         try:
@@ -262,6 +261,14 @@ def row_of(entry: Entry) -> AuditLog | None:
         details=None,
         entry_index=entry.index,
         created_at=from_us(leaf.time),
+    )
+
+
+def _with(row: AuditLog, opened: Details | None) -> AuditLog:
+    if opened is None:
+        return row
+    return msgspec.structs.replace(  # type: ignore[type-var]
+        row, ip_address=opened.ip, user_agent=opened.user_agent, details=_shown(opened)
     )
 
 

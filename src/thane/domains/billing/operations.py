@@ -36,7 +36,7 @@ async def list_events(billing: BillingService, unit: Unit, request: ListRequest)
 )
 async def list_usage(billing: BillingService, unit: Unit, request: ListRequest) -> Page[UsageAggregate]:
     """List months of use by user and project: executions, time and cost."""
-    return await list_page(unit, UsageAggregate, request)
+    return await list_page(unit, UsageAggregate, request, order=(UsageAggregate.period.desc(),))
 
 
 ALL = (list_events, list_usage)

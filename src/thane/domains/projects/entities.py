@@ -26,6 +26,7 @@ class MemberRole(StrEnum):
     "projects",
     "prj",
     Index("tenant_id", "slug", unique=True, name="idx_projects_slug"),
+    Index("tenant_id", "created_at DESC"),
     Index("owner_id", name="idx_projects_owner"),
     Index("status", name="idx_projects_status"),
 )

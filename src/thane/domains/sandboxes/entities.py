@@ -129,6 +129,7 @@ class NetworkUsage(msgspec.Struct, frozen=True, kw_only=True):
 @entity(
     "sandboxes",
     "sbx",
+    Index("tenant_id", "created_at DESC"),
     Index("tenant_id", "user_id", name="idx_sandboxes_user"),
     Index("tenant_id", "status", name="idx_sandboxes_status"),
     Index("container_id", name="idx_sandboxes_container"),
@@ -164,11 +165,11 @@ class Sandbox(Record):
     "executions",
     "exe",
     Index("tenant_id", "user_id", "started_at", name="idx_executions_user_time"),
-    Index("tenant_id", "sandbox_id", name="idx_executions_sandbox"),
-    Index("tenant_id", "status", name="idx_executions_status"),
+    Index("tenant_id", "sandbox_id", "created_at DESC", name="idx_executions_sandbox"),
+    Index("tenant_id", "status", "created_at DESC", name="idx_executions_status"),
     Index("tenant_id", "started_at", name="idx_executions_time"),
     Index("tenant_id", "created_at DESC"),
-    Index("run_id"),
+    Index("tenant_id", "run_id", "created_at DESC"),
     subject="user_id",
 )
 class Execution(Record):

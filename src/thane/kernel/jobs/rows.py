@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
-from thane.kernel.records.engine import Engine, Selection, Stored
+from thane.kernel.records.engine import BareRow, Engine, Selection, Stored
 from thane.kernel.records.entity import schema_of
 from thane.kernel.records.predicate import Order, Predicate, all_of
 from thane.kernel.records.schema import Schema
 
 E = TypeVar("E")
 PAGE = 500
+BARE_PAGE = 8_000
 _BY_ID = (Order("id", False),)
 
 
@@ -48,3 +49,15 @@ async def every(
     async for found in pages(engine, schema, tenant_id, where):
         for stored in found:
             yield stored.record
+
+
+async def bare_pages(
+    engine: Engine, schema: Schema, tenant_id: str | None, fields: Sequence[str], *, page: int = BARE_PAGE
+) -> AsyncIterator[list[BareRow]]:
+    """Bare rows of these fields, the first of which is the id, in order of id; as `pages` otherwise."""
+    if fields[0] != "id":
+        raise TypeError("the first field is the id, by which pages follow one another")
+    last = ""
+    while rows := await engine.bare_rows(schema, tenant_id, fields, last, None, page):
+        yield rows
+        last = rows[-1][0]

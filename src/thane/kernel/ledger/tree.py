@@ -112,12 +112,16 @@ class CompactRange:
         twin._hashes = self._hashes.copy()
         return twin
 
-    def append(self, leaf: bytes, emit: Callable[[int, bytes], None] | None = None) -> None:
-        """Adds one leaf hash. `emit(level, hash)` gets each new hash that belongs in a tile of level ≥ 1."""
+    def append(self, leaf: bytes, emit: Callable[[int, bytes], None] | None = None, height: int = 0) -> None:
+        """Adds one leaf hash. `emit(level, hash)` gets each new hash that belongs in a tile of level ≥ 1.
+
+        With `height` it is the root of a perfect subtree of so many levels, and the size so far is a
+        multiple of that subtree's.
+        """
         hashes = self._hashes
-        rest = self.size
+        added = 1 << height
+        rest = self.size >> height
         node = leaf
-        height = 0
         while rest & 1:
             node = sha256(b"\x01" + hashes.pop() + node).digest()
             rest >>= 1
@@ -125,7 +129,13 @@ class CompactRange:
             if emit is not None and height & 7 == 0:
                 emit(height >> 3, node)
         hashes.append(node)
-        self.size += 1
+        self.size += added
+
+    def root_before(self, rest: bytes) -> bytes:
+        """The root if there followed a tree, smaller than any subtree here, that has the root `rest`."""
+        for left in reversed(self._hashes):
+            rest = node_hash(left, rest)
+        return rest
 
     def root(self) -> bytes:
         """The RFC 6962 root of the tree so far; EMPTY_ROOT at size 0."""
@@ -196,6 +206,20 @@ class TreeState:
             raise ValueError(f"a leaf hash has {HASH_BYTES} bytes, not {len(leaf)}")
         self._add(0, leaf)
         self._edge.append(leaf, self._add)
+
+    def append_tile(self, root: bytes) -> None:
+        """Adds 256 leaves by the root over them. Raises ValueError if the last tile here is not full.
+
+        Their own tile is then not among `take_tiles`; those above it are.
+        """
+        if len(root) != HASH_BYTES or self._pending[0]:
+            raise ValueError(f"a tile of {TILE_WIDTH} leaves cannot be added to a tree of {self.size}")
+        self._add(1, root)
+        self._edge.append(root, self._add, 8)
+
+    def root_before(self, rest: bytes) -> bytes:
+        """The root if fewer than 256 leaves that have the root `rest` came next; the last tile is full."""
+        return self._edge.root_before(rest)
 
     def _add(self, level: int, node: bytes) -> None:
         if level == len(self._pending):

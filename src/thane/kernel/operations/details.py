@@ -18,6 +18,7 @@ from thane.kernel.errors import Gone
 from thane.kernel.ledger.leaf import Leaf, decode_leaf
 from thane.kernel.operations.call import Reply
 from thane.kernel.operations.registry import Bound
+from thane.kernel.records.engine import EntryRow
 from thane.kernel.records.store import Records
 from thane.kernel.sealing.errors import KeyMissing
 
@@ -102,11 +103,18 @@ def recorded(body: bytes, place: dict[str, Any] | None, outcome: str = SPOOLED) 
 async def read_details(records: Records, tenant_id: str, index: int) -> tuple[Leaf, Details, bytes]:
     """An entry's leaf, opened details and leaf hash. Gone if they were blanked or their subject erased."""
     rows = await records.engine.entries(tenant_id, index, 1)
-    if not rows or rows[0].details is None:
+    if not rows:
         raise Gone(f"what entry {index} said is past the retention horizon")
     leaf = decode_leaf(rows[0].leaf)
+    return leaf, await open_details(records, tenant_id, rows[0], leaf), rows[0].leaf_hash
+
+
+async def open_details(records: Records, tenant_id: str, row: EntryRow, leaf: Leaf) -> Details:
+    """The details of an entry that was read already. Gone as with `read_details`."""
+    if row.details is None:
+        raise Gone(f"what entry {row.index} said is past the retention horizon")
     try:
-        plain = await records.preparer.open_details(tenant_id, leaf.request, leaf.operation, rows[0].details)
+        plain = await records.preparer.open_details(tenant_id, leaf.request, leaf.operation, row.details)
     except KeyMissing as missing:
-        raise Gone(f"what entry {index} said was erased") from missing
-    return leaf, _decode(plain), rows[0].leaf_hash
+        raise Gone(f"what entry {row.index} said was erased") from missing
+    return _decode(plain)

@@ -21,6 +21,7 @@ from thane.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT, Keyset, Page
 from thane.kernel.records.entity import schema_of
 from thane.kernel.records.filter import parse_filter, parse_sort
 from thane.kernel.records.predicate import Order, Predicate, all_of
+from thane.kernel.records.serving import newest_first
 from thane.kernel.records.unit import Unit
 
 E = TypeVar("E")
@@ -45,14 +46,16 @@ async def list_page(
     order: Sequence[Order] = (),
 ) -> Page[E]:
     """One page of `cls`. `where` is the own condition of the operation, `order` its order without a `sort`
-    (the newest first if that is left out too). Invalid for a filter, sort or cursor that does not fit."""
+    (the newest first if that is left out too). A page may hold fewer rows than `limit`, even none, and
+    still have a next one: of a filter that no index serves it looks at a bounded number of rows.
+    Invalid for a filter, sort or cursor that does not fit."""
     schema = schema_of(cls)
-    keys = parse_sort(schema, request.sort) or tuple(order) or (Order("id", True),)
+    keys = parse_sort(schema, request.sort) or tuple(order) or newest_first(schema)
     condition = all_of((where, parse_filter(schema, request.filter)))
     # By its shape only: a condition on the present moment has other values on the next page.
     own = "" if where is None else f"\n{where.shape!r}"
     keyset = Keyset(schema, keys, request.filter + own)
     total = await unit.count(cls, condition) if request.total else None
-    behind = all_of((condition, keyset.after(request.cursor)))
-    rows = await unit.list(cls, behind, keyset.order, request.limit + 1)
-    return keyset.page(rows, request.limit, total)
+    behind = keyset.values(request.cursor)
+    rows, stopped = await unit.walk(cls, condition, keyset.order, behind, request.limit + 1)
+    return keyset.page(rows, request.limit, total, stopped)

@@ -320,6 +320,7 @@ class Effects:
         try:
             await self._settler.spool.put(item, context.principal.subject)
         except (SpoolRefused, SealingError) as refused:
+            self._settler.keep(ticket, stored)
             raise OutcomeUnrecorded(
                 f"{bound.name} was done, but neither the store nor the spool could take its outcome",
                 extra={"result": msgspec.json.decode(body), "intent_index": ticket.intent_index},

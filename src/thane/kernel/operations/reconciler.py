@@ -1,9 +1,10 @@
 """The reconciler: ends what a crash left open.
 
 It takes an intent only when its lease has run out, its server is known to be dead, or its
-outcome lies in the spool; it raises the fence, so that whoever acted cannot settle any
-more; then it settles from the spool, else asks `recover`. It acts as principal `system`
-and never repeats an effect. Two reconcilers may run at once: the fence decides.
+outcome is known: from the spool, or from this process's memory where the spool refused it too.
+It raises the fence, so that whoever acted cannot settle any more; then it settles what is
+known, else asks `recover`. It acts as principal `system` and never repeats an effect. Two
+reconcilers may run at once: the fence decides.
 """
 
 from __future__ import annotations
@@ -72,10 +73,12 @@ class Reconciler:
     async def tick(self) -> Tick:
         """Settle all that can be; what fails is logged and tried again when its lease has run out."""
         tick = Tick()
-        spooled = set(await self._settler.spool.waiting())
-        for row in await self._candidates(spooled):
+        spooled, kept = set(await self._settler.spool.waiting()), self._settler.unrecorded
+        rows = await self._candidates(spooled)
+        for row in rows:
+            known = (row.tenant_id, row.intent_index) in spooled or row.id in kept
             try:
-                await self._one(row, (row.tenant_id, row.intent_index) in spooled, tick)
+                await self._one(row, known, tick)
             except Superseded:
                 log.info("an intent was settled by another", extra={"intent": row.intent_index})
             except ThaneError as fault:
@@ -100,11 +103,14 @@ class Reconciler:
         late = (OpenIntent.lease_until_us < now) | (OpenIntent.server_id != self._server_id)
         rows = await self._records.across(OpenIntent, late, AT_ONCE)
         found = {r.id: r for r in rows if r.lease_until_us < now or self._is_dead(r.server_id)}
-        missing = [intent_id(t, i) for t, i in spooled if intent_id(t, i) not in found]
+        known = {*(intent_id(t, i) for t, i in spooled), *self._settler.unrecorded}
+        missing = sorted(known - found.keys())[:AT_ONCE]
         if missing:
             found |= {
                 r.id: r for r in await self._records.across(OpenIntent, OpenIntent.id.in_(missing), AT_ONCE)
             }
+            for id in set(missing) - found.keys():  # another has settled it
+                self._settler.unrecorded.pop(id, None)
         return [row for row in found.values() if row.id not in self._settler.held]
 
     async def _one(self, row: OpenIntent, spooled: bool, tick: Tick) -> None:
@@ -140,11 +146,15 @@ class Reconciler:
         finally:
             self._settler.forget(ticket)
         tick.settled += 1
+        self._settler.unrecorded.pop(row.id, None)
         await self._settler.spool.drop(row.tenant_id, row.intent_index)
 
     async def _outcome(self, bound: Bound, row: OpenIntent, intent: Any) -> Any:
         assert bound.outside is not None
         assert bound.decode_outcome is not None
+        kept = self._settler.unrecorded.get(row.id)
+        if kept is not None:
+            return bound.decode_outcome(kept)
         waiting = await self._settler.spool.get(row.tenant_id, row.intent_index)
         if waiting is not None:
             return bound.decode_outcome(bytes(waiting.outcome))

@@ -31,6 +31,10 @@ class Superseded(Conflict):
     default_hint = "Read the resource: its outcome is, or will be, in the ledger."
 
 
+# Outcomes kept in memory; past it the reconciler asks `recover` once their leases have run out.
+UNRECORDED_MOST = 1000
+
+
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """The right to settle one intent, as long as the fence holds."""
 
@@ -48,6 +52,9 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 class Settler:
     """Settles intents. Keeps an answer that could not be committed until it is asked for or forgotten.
 
+    `unrecorded` keeps, by open intent, the outcomes that the spool refused too: while this process
+    lives its reconciler writes them as soon as the store takes anything again.
+
     `held` names the open intents that this process is working on: its reconciler leaves them
     alone, whatever their lease.
     """
@@ -56,7 +63,13 @@ class Settler:
         self._records = records
         self.spool = spool
         self.held: set[str] = set()
+        self.unrecorded: dict[str, bytes] = {}
         self._answers: dict[str, bytes] = {}
+
+    def keep(self, ticket: Ticket, outcome: bytes) -> None:
+        """Remember an outcome (the operation's own struct, as JSON) that lies nowhere else."""
+        if len(self.unrecorded) < UNRECORDED_MOST:
+            self.unrecorded[ticket.id] = outcome
 
     def last_answer(self, ticket: Ticket) -> bytes | None:
         """The answer that `settle` made before its commit failed."""

@@ -1,6 +1,6 @@
 """Records: schemas as values, typed entities, the unit, and the port that engines implement."""
 
-from thane.kernel.records.engine import ROOT_LOG, Committed, Engine, Measure
+from thane.kernel.records.engine import ROOT_LOG, Committed, Engine, Measure, Walked
 from thane.kernel.records.entity import Field, Index, Record, col, entity, field, key, ref, schema_of
 from thane.kernel.records.predicate import Column, Order, Predicate, all_of
 from thane.kernel.records.prepare import Entrant
@@ -26,6 +26,7 @@ __all__ = [
     "Result",
     "Schema",
     "Unit",
+    "Walked",
     "all_of",
     "col",
     "entity",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -135,6 +135,13 @@ class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
     details: bytes | None
 
 
+# (index, leaf, leaf hash, the heads' JSON array or None, bodies, details): an entry as it lies there.
+BareEntry = tuple[int, str, bytes, str | None, Sequence[bytes], bytes | None]
+# A row's values as it lies there: times in µs, decimals as plain text at their scale, JSON as text,
+# sealed fields as stored; in the order of the fields asked for, then version, salt and entry.
+BareRow = tuple[Any, ...]
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """One query. `tenant_id` None is only for unscoped schemas, `identify` and `across`."""
 
@@ -151,6 +158,31 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     measures: Mapping[str, Measure]
     by: tuple[str, ...] = ()
+
+
+class Walk(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a list, read along an index (see `serving`).
+
+    `within`: ranges of it, one after the other. Rows that `where` refuses are passed over, and
+    at most `most` rows of a range are looked at; None: the rows are few, and are sorted.
+    """
+
+    schema: Schema
+    tenant_id: str | None
+    index: str | None
+    within: tuple[Predicate | None, ...]
+    where: Predicate | None
+    order: tuple[Order, ...]
+    limit: int
+    most: int | None
+
+
+class Walked(NamedTuple, Generic[T]):
+    """`stopped` are the sort keys of the last row that was looked at, if there may be more behind it
+    though there are fewer than `limit` rows here."""
+
+    rows: list[T]
+    stopped: tuple[Any, ...] | None
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -220,6 +252,9 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Finish what was submitted, then let go."""
 
+    async def check(self) -> None:
+        """Corrupt, or what the store says, if it is not there as it was opened; for `/health`."""
+
     async def apply_steps(self, steps: Sequence[Step], digest: str) -> None:
         """Run schema steps in one transaction and remember the schema's digest.
 
@@ -237,6 +272,12 @@ class Engine(Protocol):
 
     async def select(self, selection: Selection) -> list[Stored]:
         """Rows that match, in order; NULL is below everything. Without an order: in none."""
+
+    async def walk(self, walk: Walk) -> Walked[Stored]:
+        """Rows in order, up to the limit. With an order each page costs the same."""
+
+    async def has_more(self, walk: Walk, count: int) -> bool:
+        """Whether more than `count` rows lie in the first range, whatever `where` says of them."""
 
     async def count(self, selection: Selection) -> int:
         """How many rows match."""
@@ -266,6 +307,23 @@ class Engine(Protocol):
 
     async def entries(self, tenant_id: str, start: int, limit: int) -> list[EntryRow]:
         """Entries from index `start` on, in order (of the root log: only leaves)."""
+
+    async def entries_at(self, tenant_id: str, indexes: Sequence[int]) -> list[EntryRow]:
+        """The entries with these indexes that there are, in order, in one read."""
+
+    async def bare_entries(self, tenant_id: str, start: int, limit: int) -> list[BareEntry]:
+        """As `entries`, without making records of them: for who checks a great many."""
+
+    async def bare_rows(
+        self,
+        schema: Schema,
+        tenant_id: str | None,
+        fields: Sequence[str],
+        after: str,
+        until: str | None,
+        limit: int | None = None,
+    ) -> list[BareRow]:
+        """These fields of the rows whose id is past `after`, and at most `until`, in order of id."""
 
     async def log_size(self, tenant_id: str) -> int:
         """How many entries the tenant's tree has."""

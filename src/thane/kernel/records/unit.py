@@ -32,12 +32,14 @@ from thane.kernel.records.engine import (
     Operation,
     Selection,
     Stored,
+    Walked,
     WriteSet,
 )
 from thane.kernel.records.entity import schema_of
 from thane.kernel.records.predicate import Order, Predicate, matches
 from thane.kernel.records.prepare import Entrant, Preparer
 from thane.kernel.records.schema import Registry, Schema
+from thane.kernel.records.serving import LOOKED_AT, too_many_to_sort, walk_of
 from thane.kernel.records.text import parse_query
 from thane.kernel.sealing.envelope import SubjectKey
 
@@ -135,6 +137,25 @@ class Unit:
         They are not guarded: an invariant over a set is a unique index or a row.
         """
         return cast("builtins.list[E]", await self._opened(await self._select(cls, where, order, limit)))
+
+    async def walk(
+        self,
+        cls: type[E],
+        where: Predicate | None,
+        order: Sequence[Order],
+        behind: Sequence[Any] | None = None,
+        limit: int = 500,
+    ) -> Walked[E]:
+        """Rows in order along an index, behind the place with these sort keys; for lists without an end.
+
+        It looks at a bounded number of rows and may stop short of `limit`: the page says where. Invalid
+        if no index gives the order and the rows are too many to be sorted.
+        """
+        walk = walk_of(self._selection(cls, where, order, limit), behind)
+        if walk.most is None and await self._engine.has_more(walk, LOOKED_AT):
+            raise too_many_to_sort(walk)
+        found = await self._engine.walk(walk)
+        return Walked(await self._opened(found.rows), found.stopped)
 
     async def count(self, cls: type[Any], where: Predicate | None = None) -> int:
         return await self._engine.count(self._selection(cls, where, (), 0))
