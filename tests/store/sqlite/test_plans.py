@@ -20,7 +20,8 @@ import pytest
 
 from benchmarks.million import make
 from thane.bootstrap.place import data_folder
-from thane.bootstrap.schemas import ENTITIES, System
+from thane.bootstrap.schemas import ENTITIES
+from thane.bootstrap.system import System
 from thane.domains.billing import BillingEvent
 from thane.domains.sandboxes.entities import Execution, ExecutionStatus
 from thane.interfaces.local import Answer, InProcess
