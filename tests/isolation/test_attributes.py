@@ -12,7 +12,7 @@ from tests.isolation.jailing import job, run, run_job
 from thane.adapters.isolation import IsolationClient
 from thane.isolation import libc, seccomp
 from thane.isolation.seccomp import Rules
-from thane.kernel.ports.isolation import Outcome, ProducedFile
+from thane.kernel.ports.isolation import Outcome, ProducedFile, Tier
 
 pytestmark = pytest.mark.anyio
 
@@ -54,11 +54,14 @@ for change in (lambda: os.chmod("none", 0o600), lambda: os.utime("none"), lambda
 
 
 @pytest.mark.for_others
-async def test_a_shells_tools_do_too(client: IsolationClient) -> None:
-    code = """
+async def test_a_shells_tools_do_too(client: IsolationClient, tier: Tier) -> None:
+    # `stat` asks by statx not to mount anything, a flag that gVisor's kernel does not know.
+    show = "find \"$@\" -maxdepth 0 -printf '%m\\n'" if tier == Tier.T3 else 'stat -c %a "$@"'
+    code = f"""
+modes() {{ {show}; }}
 echo 'echo ran' > tool; chmod 750 tool; ./tool; cp -p tool copy; touch -d '2001-02-03 UTC' copy
-stat -c '%a' tool copy; date -u -r copy +%F; tar cf t.tar copy; mkdir o; tar xf t.tar -C o; stat -c %a o/copy
-install -m 711 tool installed; stat -c %a installed; sed -i s/ran/again/ tool; ./tool
+modes tool copy; date -u -r copy +%F; tar cf t.tar copy; mkdir o; tar xf t.tar -C o; modes o/copy
+install -m 711 tool installed; modes installed; sed -i s/ran/again/ tool; ./tool
 """
     result = await run(client, code, "shell")
     expected = ["ran", "750", "750", "2001-02-03", "750", "711", "again"]

@@ -81,8 +81,8 @@ async def test_nothing_runs_on_the_host_and_jails_import_it(
 ) -> None:
     made = await packages.install(("evil",))
     assert not (folder / "ran-on-the-host").exists()
-    if tier == Tier.T1:
-        return  # it has no templates
+    if tier in (Tier.T1, Tier.T3):
+        return  # they have no templates
     code = "try:\n import evil\nexcept OSError as error: print(type(error).__name__)"
     result = await run_job(client, job(code, template=Template(packages=made, imports=("evil",))))
     assert result.stdout == b"FileNotFoundError\n", "there is no such folder in the jail"
