@@ -9,6 +9,7 @@ clock are enforced from outside.
 
 from __future__ import annotations
 
+import _weakref  # the Python half is not always there
 import builtins
 import marshal
 import os
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 SOURCE_NAME = "main.py"
-_SIGKILL = 9
-_SIGPIPE, _SIGXFSZ = 13, 25
+_SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
 _REAP_EVERY_MS = 200
 _PR_SET_DUMPABLE = 4
 GUEST_PLAN, GUEST_MARKER = "/run/code/plan", "/tmp/.thane-started"
@@ -35,10 +35,10 @@ _NOT_FLUSHED, _INTERRUPTED = 120, 256
 Spec = dict[str, Any]
 
 
-def read_spec(descriptor: int) -> Spec:
+def read_spec(source: int | str) -> Spec:
     """The execution's plan. It comes from the isolation program, so `marshal` may be used on it."""
-    with open(descriptor, "rb") as pipe:
-        spec: Spec = marshal.loads(pipe.read())
+    with open(source, "rb") as file:
+        spec: Spec = marshal.loads(file.read())
     return spec
 
 
@@ -261,7 +261,6 @@ def end_after(program: Callable[[], None]) -> NoReturn:
 
     The zygote's modules are left alone: taking them down would copy all the memory shared with it.
     """
-    import _weakref  # the Python half is not always there
     import atexit
     import gc
 
@@ -272,7 +271,7 @@ def end_after(program: Callable[[], None]) -> NoReturn:
     _try(atexit._run_exitfuncs)
     flushed = _flush()
     if len(sys._current_frames()) == 1:  # or a daemon thread runs on, and needs what it uses
-        ends = _released(before, _weakref.ref)
+        ends = _released(before)
         gc.collect()
         for reference in ends:
             names = getattr(reference(), "__dict__", {})
@@ -336,15 +335,13 @@ def _flush() -> bool:
     return done
 
 
-def _released(
-    before: frozenset[str], refer: Callable[[object], Callable[[], object]]
-) -> list[Callable[[], object]]:
+def _released(before: frozenset[str]) -> list[Callable[[], object]]:
     """Take the program's modules away; answers weak references to those that others hold, the last first."""
     ends: list[Callable[[], object]] = []
     for name in [name for name in sys.modules if name not in before][::-1]:
         module = sys.modules.pop(name)
         try:
-            ends.append(refer(module))
+            ends.append(_weakref.ref(module))
         except TypeError:
             continue  # the program has put something else there
     return ends
@@ -368,8 +365,7 @@ def run_in_guest() -> None:
     import resource
     import time
 
-    with open(GUEST_PLAN, "rb") as file:
-        spec: Spec = marshal.loads(file.read())
+    spec = read_spec(GUEST_PLAN)
     os.close(os.open(GUEST_MARKER, os.O_CREAT | os.O_WRONLY, 0o600))
     while os.path.exists(GUEST_MARKER):
         time.sleep(0.001)
