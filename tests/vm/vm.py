@@ -39,16 +39,16 @@ SLOWNESS = 10  # of an emulated processor
 DEFAULT = ("-q", "-k", "[T2] or best or cgroup", "tests/isolation")
 EXIT = re.compile(r"^VM-EXIT (\d+)\s*$", re.MULTILINE)
 _INIT = """#!/bin/sh
-/bin/busybox mkdir -p /proc /sys /lower /upper /root
+/bin/busybox mkdir -p /proc /sys /lower /upper /merged
 /bin/busybox mount -t proc proc /proc
 for module in {modules}; do /bin/busybox insmod /modules/$module.ko || echo "no $module"; done
 /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,ro,cache=loose,msize=262144 host /lower
 /bin/busybox mount -t tmpfs -o size=80% upper /upper
 /bin/busybox mkdir /upper/data /upper/work
-/bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /root
-/bin/busybox cp /vm-start /root/vm-start
+/bin/busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /merged
+/bin/busybox cp /vm-start /merged/vm-start
 /bin/busybox umount /proc
-exec /bin/busybox switch_root /root /bin/sh /vm-start
+exec /bin/busybox switch_root /merged /bin/sh /vm-start
 """
 _START = """
 mount -t proc proc /proc
