@@ -270,11 +270,6 @@ async def main(arguments: argparse.Namespace) -> None:
         f"{arguments.rounds} rounds, {arguments.stock} jails in stock, 2 slots, {AT_ONCE} at once, {LIMITS}"
     )
     rates = await measure(port, Port(bare), arguments.rounds, clock)
-    imported = float("nan")
-    if arguments.package:
-        imported = await measure_import(port, arguments.package, folder, arguments.rounds // 3 or 1, clock)
-    for name in clock.found:
-        print(f"  {name:26} {clock.show(name)}")
     print(f"  saturated: plain {rates['plain']:.1f}/s, thane {rates['thane']:.1f}/s")
     program = await program_pid(folder / "stocked.sock")
     zygote = private_memory([family[0] for family in below(program, "thane-zygote")])
@@ -284,6 +279,11 @@ async def main(arguments: argparse.Namespace) -> None:
     # What is new is the sandbox: the stock was there before.
     fresh = [family for family in below(program, "thane-jail") if tuple(family) not in before]
     idle = max((private_memory(family) for family in fresh), default=float("nan"))
+    imported = float("nan")
+    if arguments.package:  # last: its jails are not to be taken for the idle sandbox
+        imported = await measure_import(port, arguments.package, folder, arguments.rounds // 3 or 1, clock)
+    for name in clock.found:
+        print(f"  {name:26} {clock.show(name)}")
     plain = clock.median("plain")
     rows: tuple[tuple[str, float, str], ...] = (
         ("fresh jail / plain", clock.median("fresh jail") / plain, "<= 0.6"),

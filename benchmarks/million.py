@@ -215,6 +215,7 @@ class Loader:
             "disk_usage": Decimal(1),
             "network_usage": zero,
             "custom_metrics": {},
+            "source": "sampler",
             "version": 1,
         }
 

@@ -57,8 +57,7 @@ async def abandon(world: World) -> None:
     """Let go of a store whose disk is dead; whatever fails then has failed before."""
     engine = engine_of(world)
     await engine._committer.close()
-    if engine._shrinking is not None:
-        await engine._shrinking
+    await engine.wal.close()
     for connection in [engine._writer.connection, engine._reader._inline.connection, *engine._reader._pooled]:
         with contextlib.suppress(apsw.Error):
             connection.close(True)

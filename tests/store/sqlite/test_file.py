@@ -89,15 +89,15 @@ async def test_a_long_read_holds_the_log_up_and_no_longer(home: World) -> None:
     box = await home.boxed()
     for n in range(150):
         await home.change(box, raw=data, number=n)
-    assert engine.wal_pages > 1024
+    assert engine.wal.pages > 1024
     assert reader.execute("SELECT count(*) FROM boxes").get == before
     reader.execute("COMMIT")
     reader.close()
     for n in range(300):
         await home.change(box, raw=data, number=n)
-        if engine.wal_pages < 1024:
+        if engine.wal.pages < 1024:
             break
-    assert engine.wal_pages < 1024
+    assert engine.wal.pages < 1024
     await whole(home, home.a)
 
 

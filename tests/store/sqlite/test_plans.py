@@ -6,13 +6,14 @@ that is filled; then SQLite is asked how it would run each of them.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import apsw
@@ -39,14 +40,20 @@ EXECUTIONS = 400
 SORTED = {"sandboxes": "the live sandboxes of a dashboard, by their status"}
 
 
-@contextmanager
-def recorded() -> Iterator[list[str]]:
-    """Statements of connections that are made meanwhile, as they are run."""
-    found: list[str] = []
+class Statement(NamedTuple):
+    text: str
+    in_commit: bool  # of a transaction that writes
 
-    def note(cursor: Any, statement: str, bindings: Any) -> bool:
-        del cursor, bindings
-        found.append(statement)
+
+@contextmanager
+def recorded() -> Iterator[list[Statement]]:
+    """Statements of connections that are made meanwhile, as they are run."""
+    found: list[Statement] = []
+
+    def note(cursor: apsw.Cursor, statement: str, bindings: Any) -> bool:
+        del bindings
+        writes = cursor.connection.txn_state("main") == apsw.SQLITE_TXN_WRITE
+        found.append(Statement(statement, writes))
         return True
 
     def hook(connection: apsw.Connection) -> None:
@@ -62,7 +69,7 @@ def recorded() -> Iterator[list[str]]:
 class House:
     """An opened system over the filled store, asked as its owner."""
 
-    def __init__(self, system: System, statements: list[str]) -> None:
+    def __init__(self, system: System, statements: list[Statement]) -> None:
         self.system = system
         self.statements = statements
         self.operations = list(system.operations)
@@ -72,19 +79,22 @@ class House:
         for name in bound.path_params:
             path = path.replace(f"{{{name}}}", quote(str(rest.pop(name)), safe=""))
         host = InProcess(self.system.app)
+        if bound.takes:
+            content = base64.b64decode(rest.pop(bound.takes))
+            return await host.call(bound.method, f"/api/v1{path}?{urlencode(rest)}", content)
         if bound.has_body:
             return await host.call(bound.method, f"/api/v1{path}", rest)
         query = {k: str(v).lower() if isinstance(v, bool) else v for k, v in rest.items()}
         return await host.call(bound.method, f"/api/v1{path}" + (f"?{urlencode(query)}" if query else ""))
 
-    def plans(self, statements: list[str]) -> dict[str, list[str]]:
+    def plans(self, statements: list[Statement]) -> dict[str, list[str]]:
         """How SQLite runs each statement that it plans."""
         connection = apsw.Connection(str(self.system.folder.store), flags=apsw.SQLITE_OPEN_READONLY)
         connection.create_scalar_function("json_contains", lambda *args: None, 2)
         for name in ("exact_sum", "exact_avg"):
             connection.create_aggregate_function(name, lambda: (None, lambda *a: None, lambda *a: None), 2)
         planned = {}
-        for text in dict.fromkeys(statements):
+        for text in dict.fromkeys(s.text for s in statements):
             if re.match(r"(SELECT|INSERT|UPDATE|DELETE)\b", text):
                 values = (None,) * text.count("?")
                 rows = connection.execute(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
@@ -234,7 +244,7 @@ async def counted(house: House, bound: Bound, request: dict[str, Any]) -> int:
     house.statements.clear()
     answer = await house.ask(bound, request)
     assert answer.status == bound.status, answer
-    return sum(text.startswith("SELECT") for text in house.statements)
+    return sum(s.text.startswith("SELECT") and not s.in_commit for s in house.statements)
 
 
 async def test_the_number_of_statements_does_not_grow_with_the_rows(house: House) -> None:
@@ -249,7 +259,8 @@ async def test_the_number_of_statements_does_not_grow_with_the_rows(house: House
         request = {name: known[name] for name in bound.path_params}
         one = await counted(house, bound, {**request, "limit": 1})
         fifty = await counted(house, bound, {**request, "limit": 50})
-        assert one == fifty, f"{bound.name}: {one} statements for a row, {fifty} for fifty"
+        # What only some rows need, as an audit row its entry, is read for all of them at once: two more.
+        assert one <= fifty <= one + 2, f"{bound.name}: {one} statements for a row, {fifty} for fifty"
         tried.append(bound.name)
     assert {"executions.list", "audit_logs.list", "billing_events.list"} <= set(tried)
 

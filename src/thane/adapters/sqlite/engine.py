@@ -20,11 +20,12 @@ from thane.adapters.sqlite.aggregates import measure_decoder
 from thane.adapters.sqlite.codecs import decoder
 from thane.adapters.sqlite.committer import Committer
 from thane.adapters.sqlite.compile import Table
-from thane.adapters.sqlite.connection import AUTOCHECKPOINT_PAGES, commit_failed, connect, make_private
+from thane.adapters.sqlite.connection import commit_failed, connect, make_private
 from thane.adapters.sqlite.ddl import LEDGER, render
 from thane.adapters.sqlite.presence import Presence
 from thane.adapters.sqlite.reader import Observe, Reader
 from thane.adapters.sqlite.text import match_text
+from thane.adapters.sqlite.wal import WriteAheadLog
 from thane.adapters.sqlite.walking import goes_on, walk_along
 from thane.adapters.sqlite.writer import Writer
 from thane.kernel.clock import Clock
@@ -51,8 +52,6 @@ from thane.kernel.records.steps import Step
 from thane.kernel.records.text import TextQuery
 
 T = TypeVar("T")
-# Pages (4 KB) in the write-ahead log from which it is copied back in the background.
-WAL_CHECKPOINT_PAGES = 1024
 log = logging.getLogger(__name__)
 
 
@@ -81,9 +80,6 @@ class SqliteEngine:
         self._vfs = vfs
         self._tables = {s.table: Table(s) for s in registry.all()}
         self._wakers: list[Callable[[], None]] = []
-        self._shrinking: asyncio.Task[None] | None = None
-        self.wal_pages = 0
-        self._shrink_at = WAL_CHECKPOINT_PAGES
 
     async def open(self) -> None:
         if self._readonly:
@@ -103,10 +99,10 @@ class SqliteEngine:
         except ThaneError:
             connection.close(True)
             raise
-        connection.set_wal_hook(self._count_wal)
         self._presence = Presence(self.path, self._vfs)
         self._writer = Writer(connection, self._tables, self._clock)
         self._committer = Committer(self._writer, durable=self._durable, appended=self._appended)
+        self.wal = WriteAheadLog(self.path, self._vfs, connection, self._committer.exclusively)
         self._reader.share(connection, self._committer.resting)
 
     async def close(self) -> None:
@@ -114,8 +110,7 @@ class SqliteEngine:
             self._reader.close()
             return
         await self._committer.close()
-        if self._shrinking is not None:
-            await self._shrinking
+        await self.wal.close()
         self._reader.close()
         try:
             self._writer.connection.close()
@@ -260,42 +255,7 @@ class SqliteEngine:
                 callback()
             except Exception:
                 log.exception("a reader of the feed failed when it was woken")
-        self._bound_wal()
-
-    # -- the write-ahead log --------------------------------------------------------------
-
-    def _count_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        """Called after each commit, in its thread. The file keeps its size: only this says how full it is."""
-        self.wal_pages = pages
-        if pages > AUTOCHECKPOINT_PAGES:  # the background cannot keep up
-            connection.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return apsw.SQLITE_OK
-
-    def _bound_wal(self) -> None:
-        if self.wal_pages < WAL_CHECKPOINT_PAGES:
-            self._shrink_at = WAL_CHECKPOINT_PAGES
-        if self.wal_pages >= self._shrink_at and (self._shrinking is None or self._shrinking.done()):
-            self._shrinking = asyncio.get_running_loop().create_task(self._shrink())
-
-    async def _shrink(self) -> None:
-        """Copy the log back while commits go on, then what came meanwhile with the writer at rest.
-
-        Only then is all of it copied, and the next commit begins the file anew.
-        """
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, self._checkpoint)
-            await self._writes().exclusively(lambda: _checkpoint(self._writer.connection))
-        except (apsw.Error, ThaneError) as error:
-            log.warning("the write-ahead log could not be copied back: %s", error)
-        # If a long read held it up, it is tried again after as many pages more.
-        self._shrink_at = self.wal_pages + WAL_CHECKPOINT_PAGES
-
-    def _checkpoint(self) -> None:
-        connection = connect(self.path, vfs=self._vfs)
-        try:
-            _checkpoint(connection)
-        finally:
-            connection.close()
+        self.wal.bound()
 
     # -- ledger ---------------------------------------------------------------------------
 
@@ -411,10 +371,6 @@ class SqliteEngine:
                 self._wakers.remove(callback)
 
         return end
-
-
-def _checkpoint(connection: apsw.Connection) -> None:
-    connection.wal_checkpoint("main", apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
 def _groups(

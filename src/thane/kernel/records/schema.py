@@ -110,6 +110,14 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def sealed_fields(self) -> tuple[FieldSchema, ...]:
         return tuple(f for f in self.fields if f.sealed)
 
+    @cached_property
+    def noun(self) -> str:
+        """`sandboxes` as `sandbox`, for messages."""
+        words = self.table.replace("_", " ")
+        if words.endswith(("xes", "sses")):
+            return words[:-2]
+        return words[:-3] + "y" if words.endswith("ies") else words.removesuffix("s")
+
     def check(self) -> None:
         """TypeError if the declaration contradicts itself."""
         if self.counter and self.history:

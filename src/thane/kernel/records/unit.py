@@ -91,7 +91,7 @@ class Unit:
         found = await self.find(cls, id)
         if found is None:
             raise NotFound(
-                f"there is no {_noun(schema_of(cls))} {id}", extra={"resource": schema_of(cls).table}
+                f"there is no {schema_of(cls).noun} {id}", extra={"resource": schema_of(cls).table}
             )
         return found
 
@@ -368,11 +368,11 @@ class Unit:
         schema = schema_of(record)
         current = await self.get(type(record), record.id)
         if current.version != record.version and (schema.table, record.id) not in self._writes:
-            raise Conflict(f"{_noun(schema)} {record.id} has changed since it was read")
+            raise Conflict(f"{schema.noun} {record.id} has changed since it was read")
         if when is not None and not matches(when, lambda name: getattr(current, name)):
             state = getattr(current, "status", None)
             shown = "" if state is None else f" (status {state})"
-            raise IllegalState(f"{_noun(schema)} {record.id} is not in a state that allows this{shown}")
+            raise IllegalState(f"{schema.noun} {record.id} is not in a state that allows this{shown}")
         return current
 
     def _remember(self, schema: Schema, id: str, stored: Stored | None) -> None:
@@ -380,7 +380,7 @@ class Unit:
         key = (schema.table, id)
         guard = Guard(schema, id, 0 if stored is None else stored.record.version)
         if self._guards.setdefault(key, guard).version != guard.version:
-            raise Conflict(f"{_noun(schema)} {id} has changed since it was read")
+            raise Conflict(f"{schema.noun} {id} has changed since it was read")
         self._seen[key] = stored
 
     def _refuse_written(self, schema: Schema) -> None:
@@ -398,11 +398,3 @@ class Unit:
             self._refuse_foreign(schema, record)
         self._written.add(schema.table)
         self._writes[key] = (operation, record)
-
-
-def _noun(schema: Schema) -> str:
-    """`sandboxes` as `sandbox`, for messages."""
-    table = schema.table.replace("_", " ")
-    if table.endswith(("xes", "sses")):
-        return table[:-2]
-    return table[:-3] + "y" if table.endswith("ies") else table.removesuffix("s")
