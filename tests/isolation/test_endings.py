@@ -54,7 +54,7 @@ print("main is over")
 """,
     "with an executor's tasks": """
 from concurrent.futures import ThreadPoolExecutor
-pool = ThreadPoolExecutor(2)
+pool = ThreadPoolExecutor(1)
 for number in range(3): pool.submit(print, "task")
 """,
     "by sys.exit with a number": "import sys; sys.exit(7)",

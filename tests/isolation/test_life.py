@@ -92,16 +92,17 @@ async def test_a_running_job_is_cancelled_with_all_its_processes(
     assert await client.recall(what.id) == result.verdict
 
 
-async def test_closing_the_iterator_cancels(client: IsolationClient) -> None:
+async def test_closing_the_iterator_cancels(programs: Programs, client: IsolationClient, tier: Tier) -> None:
     marker = new_id()
+    processes = JobProcesses(marker, tier, programs.socket(tier))
     what = job(endless(marker))
     iterator = client.run(what)
     async for event in iterator:
         if isinstance(event, OutputChunk):
             break
-    assert processes_with(marker) != [], "they run until it is closed"
+    assert processes.alive() != [], "they run until it is closed"
     await iterator.aclose()  # type: ignore[attr-defined]
-    wait_until(lambda: not processes_with(marker), "its processes are gone")
+    wait_until(lambda: not processes.alive(), "its processes are gone")
     async with asyncio.timeout(20):
         while (verdict := await client.recall(what.id)) is None:
             await asyncio.sleep(0.005)
