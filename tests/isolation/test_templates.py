@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.isolation.jailing import Run, is_alive, job, program_pid, run_job, wait_until
+from tests.isolation.jailing import LIMITS, Run, is_alive, job, program_pid, run_job, wait_until
 from tests.isolation.test_zygote import children_named
 from thane.adapters.isolation import IsolationClient
 from thane.kernel.errors import Invalid, IsolationUnavailable
-from thane.kernel.ports.isolation import Outcome, Template, Tier
+from thane.kernel.ports.isolation import Home, Outcome, Template, Tier
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ def a_client(folder: Path, tier: Tier, *more: str) -> IsolationClient:
     return IsolationClient(folder / "i.sock", folder / "i.log", 2, "templates", program_arguments=arguments)
 
 
-async def run_in(client: IsolationClient, made: Template, code: str, **changes: Any) -> Run:
+async def run_in(client: IsolationClient, made: Template | None, code: str, **changes: Any) -> Run:
     return await run_job(client, job(code, template=made, **changes))
 
 
@@ -139,6 +139,16 @@ async def test_contexts_see_them_too(client: IsolationClient, walled: Tier, fold
     for expected in (b"importing\ntrue\n", b"true\n"):
         code = "import greeting; print(str('greeting' in globals()).lower())"
         assert (await run_in(client, made, code, context="c")).stdout == expected
+    await client.close_sandbox("sbx")
+
+
+async def test_a_sandbox_that_a_file_has_made_sees_them(
+    client: IsolationClient, walled: Tier, folder: Path
+) -> None:
+    home = Home(sandbox_id="sbx", limits=LIMITS, template=template(folder))
+    await client.write_file(home, "name", b"ada")
+    code = "import greeting; print(open('name').read())"
+    assert (await run_in(client, home.template, code, context="c")).stdout == b"importing\nada\n"
     await client.close_sandbox("sbx")
 
 

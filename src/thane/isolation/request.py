@@ -210,4 +210,5 @@ def parse_home(header: dict[str, Any]) -> Request:
         files=(),
         sandbox_id=str(home.get("sandbox_id", "")),
         jail=str(home.get("jail", "")),
+        template=_template(home.get("template")),
     )

@@ -88,6 +88,7 @@ def write_frame(home: Home, name: str) -> Header:
         "jail": home.jail,
         "minimum_tier": str(home.minimum_tier),
         "limits": _plain(home.limits),
+        "template": _template(home.template),
     }
     return {"t": "file.write", "name": name, "home": made}
 

@@ -128,6 +128,7 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     minimum_tier: Tier = Tier.T1
     jail: str = ""
+    template: Template | None = None
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
