@@ -147,7 +147,7 @@ except BlockingIOError:
 
 async def test_a_fork_bomb_that_never_stops_times_out(client: IsolationClient, tier: Tier) -> None:
     code = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
-    result = await run(client, code, limits={"processes": 20, "timeout_ms": 700})
+    result = await run(client, code, limits={"processes": 20, "timeout_ms": 700, "memory_bytes": 1024 * MB})
     if tier == Tier.T3 and result.verdict.outcome == Outcome.FAILED:
         ended_for_its_processes(result)  # if it was quicker than the clock
         return
