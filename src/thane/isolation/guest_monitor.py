@@ -63,6 +63,7 @@ class GuestMonitor(Monitor):
             stop=stop,
             sample_seconds=sample_seconds,
         )
+        self.period = watchdog.PERIOD  # nobody else bounds its processes, nor what memory they take
         self._kernel = 0  # the pid of runsc's kernel process, once it is found
         self._memory_file = ""
         pids = watchdog.descendants(root)
