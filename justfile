@@ -51,3 +51,7 @@ crash crashes="200":
 # everything that must hold on each registered store engine
 all-engines:
     uv run pytest -m every_engine
+
+# how fast a store with a million executions answers, appends and is verified
+bench-store *options:
+    uv run --no-sync python -m benchmarks.store {{ options }}

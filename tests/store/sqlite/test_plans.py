@@ -248,7 +248,8 @@ async def test_the_number_of_statements_does_not_grow_with_the_rows(house: House
         request = {name: known[name] for name in bound.path_params}
         one = await counted(house, bound, {**request, "limit": 1})
         fifty = await counted(house, bound, {**request, "limit": 50})
-        assert one == fifty, f"{bound.name}: {one} statements for a row, {fifty} for fifty"
+        # What only some rows need (an access row has no entry to open) is read for all of them at once.
+        assert fifty <= one + 2, f"{bound.name}: {one} statements for a row, {fifty} for fifty"
         tried.append(bound.name)
     assert {"executions.list", "audit_logs.list", "billing_events.list"} <= set(tried)
 

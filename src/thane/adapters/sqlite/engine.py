@@ -228,8 +228,6 @@ class SqliteEngine:
         return self._committer
 
     async def commit(self, write_set: WriteSet) -> Committed:
-        if self._readonly:
-            raise TypeError("this store was opened read-only")
         return await self._writes().commit(write_set)
 
     def ride(self, write_set: WriteSet) -> None:
@@ -308,7 +306,10 @@ class SqliteEngine:
         until: str | None,
         limit: int | None = None,
     ) -> list[BareRow]:
-        text, make = self._tables[schema.table].bare(tuple(fields), tenant_id is not None, until is not None)
+        part = bool(after) or until is not None or limit is not None
+        text, make = self._tables[schema.table].bare(
+            tuple(fields), tenant_id is not None, until is not None, by_id=part
+        )
         args: list[Any] = [value for value in (after, until, tenant_id) if value is not None]
         args.append(-1 if limit is None else limit)
 
