@@ -228,12 +228,16 @@ def test_what_no_index_orders_is_not_called_sortable() -> None:
 
 
 async def counted(house: House, bound: Bound, request: dict[str, Any]) -> int:
-    """Statements of one answer that read; those that write access rows come when they like."""
+    """Statements of one answer that read: the least of a few answers, for access rows are written when
+    they like, and a read that the machine held up is begun again in the pool."""
     await house.ask(bound, request)  # keys and the caller's identity are remembered from now on
-    house.statements.clear()
-    answer = await house.ask(bound, request)
-    assert answer.status == bound.status, answer
-    return sum(text.startswith("SELECT") for text in house.statements)
+    found = []
+    for _ in range(4):
+        house.statements.clear()
+        answer = await house.ask(bound, request)
+        assert answer.status == bound.status, answer
+        found.append(sum(text.startswith("SELECT") for text in house.statements))
+    return min(found)
 
 
 async def test_the_number_of_statements_does_not_grow_with_the_rows(house: House) -> None:

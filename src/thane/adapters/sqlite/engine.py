@@ -224,7 +224,7 @@ class SqliteEngine:
 
     def _writes(self) -> Committer:
         if self._readonly:
-            raise TypeError("this store is open for reading only, beside its owner")
+            raise TypeError("this store was opened read-only, beside its owner")
         return self._committer
 
     async def commit(self, write_set: WriteSet) -> Committed:
