@@ -87,3 +87,7 @@ soak *arguments:
 # the isolation port beside plain Python, bwrap, nsjail and runsc
 bench-isolation *options:
     uv run --no-sync python benchmarks/isolation.py {{ options }}
+
+# how fast a store with a million executions answers, appends and is verified
+bench-store *options:
+    uv run --no-sync python -m benchmarks.store {{ options }}

@@ -1,6 +1,6 @@
 """Makes a store with very many executions, to measure over; `thane verify` finds it sound.
 
-    uv run --no-sync python benchmarks/million.py FOLDER [--executions N] [--seed N]
+    uv run --no-sync python -m benchmarks.million FOLDER [--executions N] [--seed N]
 
 A new folder is made the usual way, with sandboxes and runs through the API. Then each execution is
 written as `sandboxes.execute` leaves it: an intent's entry and an outcome's, the execution in two

@@ -215,3 +215,12 @@ def test_two_commands_at_once_share_one_folder(data: Path) -> None:
     going.communicate(timeout=30)
     assert going.returncode == 0
     eventually(lambda: not (data / "thane.sock").exists(), "the socket's end")
+
+
+def test_what_is_not_taken_out_is_told(data: Path, tmp_path: Path) -> None:
+    program = "import os\nos.symlink('x', 'link')\nfor n in range(1003): open(f'{n:04}', 'w').close()"
+    done = thane("run", "-c", program, "--out", tmp_path / "out", data=data)
+    assert done.code == 0, done.notes
+    assert "not taken out: link: it is a symbolic link" in done.notes
+    assert "not taken out: 3 more files" in done.notes
+    assert len(list((tmp_path / "out").iterdir())) == 1000

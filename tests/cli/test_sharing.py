@@ -54,8 +54,8 @@ def test_an_owner_finishes_what_others_attached_however_long_it_takes(tmp_path: 
     data = tmp_path / "data"
     settings = tmp_path / "thane.toml"
     settings.write_text("[http]\ndrain_timeout_secs = 0\n")
-    owner = begun(data, 1, "--config", str(settings))
-    visitor = begun(data, 4)
+    owner = begun(data, 3, "--config", str(settings))
+    visitor = begun(data, 8)
     waits(owner)  # and lets more visitors in meanwhile
     assert thane("run", "-c", "print('third')", data=data).text == "third\n"
     out, err = visitor.communicate(timeout=60)
@@ -68,7 +68,7 @@ def test_an_owner_finishes_what_others_attached_however_long_it_takes(tmp_path: 
 
 def test_an_owner_that_waits_can_be_told_to_end_and_settles_what_it_ends(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    owner = begun(data, 1)
+    owner = begun(data, 3)
     visitor = begun(data, 60)
     waits(owner)
     owner.send_signal(signal.SIGINT)

@@ -213,6 +213,8 @@ class IsolationClient:
         await self._ask({"t": "context.end", "sandbox_id": sandbox_id, "context": context})
 
     async def idle(self) -> dict[str, float]:
+        if self._connection is None or not self._connection.alive:
+            return {}  # what does not run has no sandboxes, and is not started to be asked
         return msgspec.convert(
             (await self._ask({"t": "sandbox.idle"}))["idle"], dict[str, float], strict=False
         )

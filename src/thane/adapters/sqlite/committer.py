@@ -2,14 +2,15 @@
 
 Write sets that become ready in one turn of the event loop share a commit, done right
 there: a thread hop would cost more than the commit. A thread takes over for durable
-batches (fsync), for large ones, and when another program holds the file's lock, because
-the loop must not wait. While the thread is at work everything queues behind it, so the
-order of commits is the order of submission.
+batches (fsync), for large ones, when another program holds the file's lock, and as long as
+the disk is slow, because the loop must not wait. While the thread is at work everything
+queues behind it, so the order of commits is the order of submission.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ BATCH_MOST = 512
 INLINE_ROWS = 64
 # Bytes of bodies and details in a batch past which the same holds.
 INLINE_BYTES = 1 << 20
+# A commit that took longer says that the next one is not for the loop either.
+SLOW_SECONDS = 0.02
 RIDE_SECONDS = 0.5
 QUEUE_MOST = 20_000
 RIDERS_MOST = 50_000
@@ -47,6 +50,7 @@ class Committer:
         self._ride_timer: asyncio.TimerHandle | None = None
         self._scheduled = False
         self._busy = False
+        self._slow = False
         self._jobs: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._idle = asyncio.Event()
         self._idle.set()
@@ -147,10 +151,10 @@ class Committer:
         def done(result: Any) -> None:
             self._answer(batch, result)
 
-        if not durable and not _is_large(write_sets):
+        if not durable and not self._slow and not _is_large(write_sets):
             self._writer.connection.set_busy_timeout(0)
             try:
-                result: Any = self._writer.apply(write_sets, durable=False)
+                result: Any = self._timed(write_sets, durable=False)
             except apsw.BusyError:
                 pass  # the file is locked: the thread waits for it
             except Exception as error:  # noqa: BLE001  (handed to everyone who waits)
@@ -160,6 +164,15 @@ class Committer:
                 self._finish(done, result)
                 return
         self._in_thread(lambda: self._patiently(write_sets, durable), done)
+
+    def _timed(self, write_sets: list[WriteSet], *, durable: bool) -> tuple[list[Answer], int]:
+        """Apply them, and note whether the disk takes its time. An fsync may: it is the thread's anyway."""
+        started = time.perf_counter()
+        try:
+            return self._writer.apply(write_sets, durable=durable)
+        finally:
+            if not durable and not _is_large(write_sets):
+                self._slow = time.perf_counter() - started > SLOW_SECONDS
 
     def _finish(self, done: Callable[[Any], None], result: Any) -> None:
         """Answer, and go on whatever the answer's reader does."""
@@ -171,7 +184,7 @@ class Committer:
     def _patiently(self, write_sets: list[WriteSet], durable: bool) -> tuple[list[Answer], int]:
         self._writer.connection.set_busy_timeout(BUSY_MS)
         try:
-            return self._writer.apply(write_sets, durable=durable)
+            return self._timed(write_sets, durable=durable)
         except apsw.BusyError as error:
             return [commit_failed(error) for _ in write_sets], 0
 

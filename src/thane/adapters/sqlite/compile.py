@@ -79,14 +79,19 @@ class Table:
         return made
 
     def bare(
-        self, fields: tuple[str, ...], scoped: bool, bounded: bool
+        self, fields: tuple[str, ...], scoped: bool, bounded: bool, *, by_id: bool
     ) -> tuple[str, Callable[[Any], BareRow] | None]:
-        """The statement for rows by a range of ids, and what turns each into a bare one (None: nothing)."""
+        """The statement for rows by a range of ids, and what turns each into a bare one (None: nothing).
+
+        `by_id` reads the range and passes over other tenants' rows. Otherwise SQLite takes the tenant's
+        rows and sorts them, which costs as much for the smallest range as for all.
+        """
         names = [*fields, "version", *(("_salt", "_entry") if self.schema.history else ())]
         decode = {n: bare_decoder(self.schema.by_name[n]) for n in fields}
         scope = {f"d{i}": decode[n] for i, n in enumerate(fields) if decode[n] is not None}
         text = f'SELECT {", ".join(map(_q, names))} FROM "{self.name}" WHERE "id" > ?'
-        text += f"{' AND id <= ?' if bounded else ''}{' AND tenant_id = ?' if scoped else ''}"
+        tenant = f" AND {'+' if by_id else ''}tenant_id = ?" if scoped else ""
+        text += f"{' AND id <= ?' if bounded else ''}{tenant}"
         text += ' ORDER BY "id" LIMIT ?'
         if not scope:
             return text, None
@@ -189,10 +194,11 @@ class Table:
         columns = ", ".join(f"t.{c.strip()}" for c in self.columns.split(","))
         condition = self.condition(where, scoped).removeprefix(" WHERE ")
         extra = f" AND {condition}" if condition else ""
+        # Hits come from the index with the row made last first, and no more of them than are wanted.
         return (
-            f'SELECT {columns} FROM "{self.name}" AS t WHERE t._rowid IN '
-            f'(SELECT rowid FROM "{self.name}_text" WHERE "{self.name}_text" MATCH ?){extra} '
-            'ORDER BY t."id" DESC LIMIT ?'
+            f'SELECT {columns} FROM (SELECT rowid AS _hit FROM "{self.name}_text" '
+            f'WHERE "{self.name}_text" MATCH ?) AS x CROSS JOIN "{self.name}" AS t '
+            f"ON t._rowid = x._hit WHERE 1{extra} ORDER BY x._hit DESC LIMIT ?"
         )
 
     # -- conditions ---------------------------------------------------------------------

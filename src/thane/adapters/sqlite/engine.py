@@ -237,12 +237,10 @@ class SqliteEngine:
 
     def _writes(self) -> Committer:
         if self._readonly:
-            raise TypeError("this store is open for reading only, beside its owner")
+            raise TypeError("this store was opened read-only, beside its owner")
         return self._committer
 
     async def commit(self, write_set: WriteSet) -> Committed:
-        if self._readonly:
-            raise TypeError("this store was opened read-only")
         return await self._writes().commit(write_set)
 
     def ride(self, write_set: WriteSet) -> None:
@@ -286,7 +284,10 @@ class SqliteEngine:
         until: str | None,
         limit: int | None = None,
     ) -> list[BareRow]:
-        text, make = self._tables[schema.table].bare(tuple(fields), tenant_id is not None, until is not None)
+        part = bool(after) or until is not None or limit is not None
+        text, make = self._tables[schema.table].bare(
+            tuple(fields), tenant_id is not None, until is not None, by_id=part
+        )
         args: list[Any] = [value for value in (after, until, tenant_id) if value is not None]
         args.append(-1 if limit is None else limit)
 

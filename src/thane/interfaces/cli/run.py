@@ -36,6 +36,7 @@ SHOWN: Final = (
     "isolation",
     "ledger",
 )
+SHOWN_OF_OUTPUT: Final = ("stdout", "stderr", "return_code", "files")
 UNFINISHED: Final = ("queued", "running")
 SETTLE_SECONDS: Final = 15.0
 POLL_SECONDS: Final = 0.02
@@ -208,7 +209,7 @@ class _Session:
         if wanted.out is not None:
             await self._take_files(result, wanted.out)
         if wanted.as_json:
-            print_json({name: result.get(name) for name in SHOWN})
+            print_json({name: result.get(name) for name in SHOWN} | {"output": _promised(result["output"])})
         note(_summary(result))
         return _exit_code(result)
 
@@ -282,6 +283,10 @@ class _Session:
             path = f"/api/v1/executions/{result['id']}/file?name={quote(name, safe='')}"
             content = body_of(await self._caller.call("GET", path))
             _write(out, name, base64.b64decode(content["content"]))
+        for skipped in (result["output"] or {}).get("skipped", ()):
+            note(f"not taken out: {skipped['name']}: {skipped['reason']}")
+        if more := (result["output"] or {}).get("files_left_out", 0):
+            note(f"not taken out: {more} more files; have the program put them into an archive")
 
     async def _post(
         self,
@@ -295,6 +300,10 @@ class _Session:
         if self._run_id:
             headers["Thane-Run"] = self._run_id
         return await self._caller.call("POST", path, body, headers=headers, on_event=on_event)
+
+
+def _promised(output: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if output is None else {name: output[name] for name in SHOWN_OF_OUTPUT}
 
 
 def _repeatable() -> dict[str, str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from thane.kernel.errors import NotFound, Unavailable
 from thane.kernel.ledger.note import make_proof
 from thane.kernel.ledger.proof import Prover
-from thane.kernel.ledger.tree import FullTileReader, LeafHashReader, TileReader
+from thane.kernel.ledger.tree import FullTileReader, LeafHashReader, TileReader, TileRoots
 from thane.kernel.records.engine import Engine, Signed
 
 
@@ -15,6 +16,10 @@ class SignsOnDemand(Protocol):
     """What proving needs of the signer."""
 
     async def sign_now(self) -> list[Signed]: ...
+
+
+# By store and tenant; one root for 256 entries.
+_roots: WeakKeyDictionary[Engine, dict[str, TileRoots]] = WeakKeyDictionary()
 
 
 async def prove(engine: Engine, signer: SignsOnDemand | None, tenant_id: str, index: int) -> str:
@@ -34,9 +39,10 @@ async def prove(engine: Engine, signer: SignsOnDemand | None, tenant_id: str, in
     if checkpoint is None:
         raise Unavailable(f"no checkpoint is over entry {index} yet", retry_after=1)
     size = checkpoint.size
+    roots = _roots.setdefault(engine, {}).setdefault(tenant_id, {})
 
     def path(stored: int, full_tiles: FullTileReader, leaf_hashes: LeafHashReader) -> list[bytes]:
-        return Prover(TileReader(stored, full_tiles, leaf_hashes)).inclusion(index, size)
+        return Prover(TileReader(stored, full_tiles, leaf_hashes, roots)).inclusion(index, size)
 
     return make_proof(index, await engine.with_tree(tenant_id, path), checkpoint.note, rows[0].leaf)
 

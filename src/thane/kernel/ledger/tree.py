@@ -306,14 +306,26 @@ def _perfect_roots(hashes: list[bytes]) -> list[bytes]:
     return roots
 
 
+#: Roots over full tiles by (level, n). They never change, so one may be kept as long as its log.
+TileRoots = dict[tuple[int, int], bytes]
+
+
 class TileReader:
     """Every tile of a tree of `size` entries, partial ones made from the level below.
 
     Only full tiles are stored, so this is what proofs and the HTTP tiles read through.
-    Keeps what it has read: make one per request. Call it as `reader(level, n)`.
+    Keeps what it has read: make one per request. Call it as `reader(level, n)`. A partial tile
+    stands on up to 255 full ones, each of 255 hashes: with `roots` they are read once.
     """
 
-    def __init__(self, size: int, full_tile: FullTileReader, leaf_hashes: LeafHashReader) -> None:
+    def __init__(
+        self,
+        size: int,
+        full_tile: FullTileReader,
+        leaf_hashes: LeafHashReader,
+        roots: TileRoots | None = None,
+    ) -> None:
+        self._roots: TileRoots = {} if roots is None else roots
         self.size = size
         self._full_tile = full_tile
         self._leaf_hashes = leaf_hashes
@@ -324,6 +336,14 @@ class TileReader:
         if level < 0 or n < 0:
             return 0
         return max(0, min(TILE_WIDTH, (self.size >> (8 * level)) - n * TILE_WIDTH))
+
+    def _root(self, level: int, n: int) -> bytes:
+        root = self._roots.get((level, n))
+        if root is None:
+            root = root_of_hashes(split_hashes(self(level, n)))
+            if self.width(level, n) == TILE_WIDTH:
+                self._roots[level, n] = root
+        return root
 
     def __call__(self, level: int, n: int) -> bytes:
         """The tile's hashes, concatenated. Raises LookupError if this tree has no such tile, Corrupt if
@@ -340,8 +360,7 @@ class TileReader:
         elif level == 0:
             data = self._leaf_hashes(first, first + width)
         else:
-            below = (self(level - 1, first + i) for i in range(width))
-            data = b"".join(root_of_hashes(split_hashes(tile)) for tile in below)
+            data = b"".join(self._root(level - 1, first + i) for i in range(width))
         if len(data) != width * HASH_BYTES:
             raise Corrupt(
                 f"tile {level}/{n} of a tree of {self.size} entries has {len(data)} bytes, "

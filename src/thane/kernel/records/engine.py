@@ -292,7 +292,7 @@ class Engine(Protocol):
         `aggregate` would answer to each."""
 
     async def search(self, selection: Selection, query: TextQuery) -> list[Stored]:
-        """Rows whose searchable fields match, newest id first."""
+        """Rows whose searchable fields match, the one made last first."""
 
     async def traverse(
         self, start: Schema, tenant_id: str, id: str, hops: Sequence[Hop], limit: int

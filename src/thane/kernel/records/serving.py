@@ -18,7 +18,7 @@ from thane.kernel.records.predicate import Order, Predicate, all_of
 from thane.kernel.records.schema import IndexSchema, Kind, Schema
 
 # Rows that one page looks at, and that a sort without an index may bring into order.
-LOOKED_AT: Final = 5_000
+LOOKED_AT: Final = 2_000
 
 _RANGES = frozenset(("=", "<", "<=", ">", ">=", "prefix", "null", "notnull"))
 

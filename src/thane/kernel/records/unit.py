@@ -195,7 +195,7 @@ class Unit:
     async def search(
         self, cls: type[E], query: str, where: Predicate | None = None, limit: int = 50
     ) -> builtins.list[E]:
-        """Rows whose searchable text matches, newest id first; the grammar is in docs/search.md."""
+        """Rows whose searchable text matches, the one made last first; the grammar is in docs/search.md."""
         selection = self._selection(cls, where, (), limit)
         if not selection.schema.text_fields:
             raise TypeError(f"{selection.schema.table} has no searchable text")
