@@ -3,7 +3,7 @@
 Packages are not trusted: they are imported in a jail that one job alone will use, bound by
 that job's limits from before the first import on. So what a package does when it is
 imported it does to that job's jail. A jail cannot be forked again from one in which
-packages have run (ADR 0025): a fork would need rights that nobody in a jail has.
+packages have run (ADR 0020): a fork would need rights that nobody in a jail has.
 
 A job that finds none in stock gets a jail that sees the packages and has imported nothing.
 """
