@@ -56,6 +56,7 @@ async def test_the_run_goes_into_the_entry(web: Web, house: House) -> None:
 
 async def test_etags_guard_reads_and_changes(web: Web) -> None:
     note = await made(web)
+    assert (await web("GET", f"/notes/{note}?fields=absent", if_none_match='"1"')).status == 422
     assert (await web("GET", f"/notes/{note}", if_none_match='"1"')).status == 304
     assert (await web("GET", f"/notes/{note}", if_none_match='W/"7", W/"1"')).status == 304
     assert (await web("GET", f"/notes/{note}", if_none_match="*")).body == b""

@@ -205,13 +205,13 @@ class HttpApp:
         if call.operation.gives:
             await answer.send(reply.status, body, kind=BYTES)
             return
+        if fields is not None and body:  # before anything is said: a field that is none is refused
+            body = project(body, fields)
         if reply.version is not None:
             made.append((b"etag", b'"%d"' % reply.version))
             if call.operation.method == "GET" and matches_etag(headers.get(b"if-none-match"), reply.version):
                 await answer.send(304, b"")
                 return
-        if fields is not None and body:
-            body = project(body, fields)
         if reply.index is not None:
             made.append((b"thane-ledger-index", b"%d" % reply.index))
         if reply.intent_index is not None:
