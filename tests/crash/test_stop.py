@@ -113,7 +113,7 @@ def test_a_command_goes_through_the_server_that_owns_the_folder(processes: Proce
     assert told["output"]["stdout"] == "through\n"
     same = server.api().call("GET", f"/executions/{told['id']}")
     assert same.status == 200
-    assert same.body["output"] == told["output"]
+    assert told["output"].items() <= same.body["output"].items()
     assert _owner(data) == server.pid
     assert server.stop() == 0
     found = problems(data)

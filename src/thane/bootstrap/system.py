@@ -309,8 +309,8 @@ class System:
             await client.close()
 
     async def best_tier(self) -> str:
-        """The strongest tier that works here, with what it is."""
-        works = [r for r in await self.isolation.ladder() if r.available]
+        """The strongest tier that works here for jobs that demand none, with what it is."""
+        works = [r for r in await self.isolation.ladder(on_demand=False) if r.available]
         await self.system.show_tiers([r.tier.value for r in works])
         if not works:
             return "none: run `thane doctor`"

@@ -74,12 +74,13 @@ class Probe:
             missing = await self._try(tier)
         return missing, self._remedy(tier) if missing else ""
 
-    async def ladder(self) -> list[dict[str, Any]]:
-        """Every rung, strongest first."""
+    async def ladder(self, *, on_demand: bool) -> list[dict[str, Any]]:
+        """Every rung, strongest first; without T3, which takes long to try, unless `on_demand`."""
+        rungs = tiers.KNOWN if on_demand else tiers.TRIED
         async with self._lock:
-            for tier in tiers.KNOWN:
+            for tier in rungs:
                 await self._try(tier)
-        reports = [self._report(tier, self._missing[tier], self._remedy(tier)) for tier in tiers.KNOWN]
+        reports = [self._report(tier, self._missing[tier], self._remedy(tier)) for tier in rungs]
         reports.append(self._report(tiers.T0, "code is never run without isolation", "Use any other tier."))
         return reports
 

@@ -193,7 +193,8 @@ class Connection:
         self._send({"t": "idle", "id": header["id"], "idle": idle})
 
     async def _ladder(self, header: Header, _: bytes) -> None:
-        self._send({"t": "ladder", "id": header["id"], "tiers": await self._probe.ladder()})
+        reports = await self._probe.ladder(on_demand=bool(header.get("on_demand", True)))
+        self._send({"t": "ladder", "id": header["id"], "tiers": reports})
 
     async def _collect(self, header: Header, _: bytes) -> None:
         """Each file in pieces (`file` frames; the last one of a file says `end`), then `collected`."""

@@ -142,8 +142,8 @@ class IsolationClient:
 
     # -- the port ------------------------------------------------------------------------
 
-    async def ladder(self) -> tuple[TierReport, ...]:
-        return frames.tiers((await self._ask({"t": "ladder"}))["tiers"])
+    async def ladder(self, *, on_demand: bool = True) -> tuple[TierReport, ...]:
+        return frames.tiers((await self._ask({"t": "ladder", "on_demand": on_demand}))["tiers"])
 
     async def run(self, job: Job) -> AsyncIterator[Progress]:
         header, body = frames.run_frame(job)

@@ -233,8 +233,11 @@ class Isolation(Protocol):
     async def start(self) -> None:
         """Connect, starting the program if nobody has; raises IsolationUnavailable."""
 
-    async def ladder(self) -> tuple[TierReport, ...]:
-        """Every tier, probed by really running a snippet under a deadline."""
+    async def ladder(self, *, on_demand: bool = True) -> tuple[TierReport, ...]:
+        """Every tier, probed by really running a snippet under a deadline.
+
+        Without `on_demand` those are left out that only jobs get that demand them, and that take long to try.
+        """
 
     def run(self, job: Job) -> AsyncIterator[Progress]:
         """Output and samples as they come, then exactly one Verdict. Closing the iterator cancels the job."""
