@@ -70,6 +70,7 @@ class Execution:
         self._orphans: list[int] = []  # killed with their supervisor, so ours to reap
         self._attached: Attached | None = None
         self._monitor: Monitor | None = None
+        self._handed_over = False  # the ready jail has its job, so it is not the nursery's any more
         self._before_us = 0  # CPU time that the jail had used before its job, if no group counts
 
     async def run(self) -> Finished:
@@ -100,7 +101,9 @@ class Execution:
         """Bury the jail, and remove what was made for it."""
         if self._attached is not None:
             await self._bury(self._attached)
-        if self._ready is not None:
+        if self._ready is not None and not self._handed_over:
+            await self._nursery.close(self._ready)  # it waits for a job that does not come any more
+        elif self._ready is not None:
             await self._nursery.give_back(self._ready, keep_place=keep)
         else:
             await self._give_back(place, keep_place=keep)
@@ -290,6 +293,7 @@ class Execution:
             self._before_us = self._ready.used_cpu_us()
         plan = launch.plan(self._host, self._request, self._tier, place, self._slot)
         self._ready.hand_over(plan, launch.standard_input(self._request))
+        self._handed_over = True
         return self._ready.launched
 
     def _watch(self, place: Place, jail: launch.Launched) -> Monitor:

@@ -114,12 +114,6 @@ class Unit:
             self._remember(schema, id, stored)
         return None if stored is None else await self._open(schema, stored)
 
-    async def look(self, cls: type[E], id: str) -> E | None:
-        """As `find`, without a guard: for a row that the entry's `place` changes by its version anyway."""
-        schema = schema_of(cls)
-        stored = await self._engine.fetch(schema, self._scope(schema), id)
-        return None if stored is None else await self._open(schema, stored)
-
     async def first(self, cls: type[E], where: Predicate, *order: Order) -> E | None:
         """The first row that matches, guarded if there is one."""
         rows = await self._select(cls, where, order, 1)

@@ -94,7 +94,9 @@ class Idempotency:
         context, bound = call.known, call.operation
         digest = sha256(key.encode() + b"\0" + _encode(call.request)).digest()
         id_ = idempotency_id(context, bound.name, key)
-        row = await unit.look(IdempotencyRow, id_)
+        # Guarded: of two at once the second must begin again, and find the answer, before its own writes
+        # meet those of the first.
+        row = await unit.find(IdempotencyRow, id_)
         if row is None or row.expires_us <= context.now_us:
             return Claim(id_, digest, row, self._lifetime_us)
         if row.digest != digest:
