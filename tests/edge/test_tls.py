@@ -79,10 +79,14 @@ def test_a_watch_is_told_over_tls(server: Served, pair: Pair) -> None:
         )
         text = b""
         while b"event: ready" not in text:
-            text += one.recv(65_536)
+            more = one.recv(65_536)
+            assert more, f"the stream ended: {text!r}"
+            text += more
         test_a_client_that_trusts_the_certificate_is_served(server, pair)
         while text.count(b"event: create") < 2:
-            text += one.recv(65_536)
+            more = one.recv(65_536)
+            assert more, f"the stream ended: {text!r}"
+            text += more
 
 
 def test_who_does_not_trust_it_and_who_speaks_too_old_are_not_served(server: Served, pair: Pair) -> None:

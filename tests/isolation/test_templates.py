@@ -252,10 +252,11 @@ async def test_a_template_that_nobody_uses_is_not_kept(walled: Tier, folder: Pat
 async def test_nothing_is_kept_when_the_last_client_has_left(walled: Tier, folder: Path) -> None:
     client, made = a_client(folder, walled, "--idle", "5"), template(folder)
     await run_in(client, made, SHOW)
-    waiting = await in_stock(folder)
+    waiting, program = await in_stock(folder), program_pid(folder / "i.sock")
     await client.close()
     wait_until(lambda: not is_alive(waiting), "the stock is dropped")
-    os.kill(program_pid(folder / "i.sock"), signal.SIGTERM)
+    assert is_alive(program), "the program itself waits for another client"
+    os.kill(program, signal.SIGTERM)
 
 
 async def test_two_servers_share_a_templates_stock(walled: Tier, folder: Path) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 
-from thane.isolation import libc
+from thane.isolation import libc, opening
 from thane.isolation.collection import Fingerprint
 
-_RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -22,7 +21,7 @@ def _enter(folder: int, name: str, owner: int | None) -> int:
     with contextlib.suppress(FileExistsError):  # what it is, the next line finds out
         os.mkdir(name, 0o755, dir_fd=folder)
         made = True
-    below = libc.openat2(folder, os.fsencode(name), _FOLDER, _RESOLVE)
+    below = libc.openat2(folder, os.fsencode(name), _FOLDER, opening.INSIDE)
     if made and owner is not None:
         os.fchown(below, owner, owner)
     return below

@@ -76,7 +76,12 @@ class Execution:
     async def run(self) -> Finished:
         """Run to the end. Raises Refused when the job could not be started at all."""
         limits = self._request.limits
-        place = await self._open()
+        try:
+            place = await self._open()
+        except BaseException:
+            if self._ready is not None:  # it could not be made to fit the job
+                self._nursery.later(self._nursery.close(self._ready))
+            raise
         keep = False
         try:
             if self.cause is not None:

@@ -10,11 +10,9 @@ import os
 import shutil
 import stat
 
-from thane.isolation import collection, deposit, libc
+from thane.isolation import collection, deposit, opening
 from thane.isolation.request import Refused, check_name
 from thane.isolation.sandbox import Sandbox
-
-_RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 
 
 def checked(name: str) -> str:
@@ -59,8 +57,7 @@ def remove(sandbox: Sandbox, name: str) -> None:
     above, _, last = checked(name).rpartition("/")
     root = os.open(sandbox.jail.place.workspace, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-        folder = libc.openat2(root, os.fsencode(above) or b".", flags, _RESOLVE)
+        folder = opening.folder_beneath(root, os.fsencode(above) or b".")
         try:
             if stat.S_ISDIR(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode):
                 shutil.rmtree(last, dir_fd=folder)  # follows no link either

@@ -24,7 +24,6 @@ _THREADS_EACH, _THREADS_READY = 3, 64
 _IN_USE_PAGES = 16  # resident; one without a guest's process has nothing mapped
 _MEMORY_FILE = "/memfd:runsc-memory"
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)  # ended, or ending, between two looks
-_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def limits_while_made(limits: Limits) -> GroupLimits:
@@ -150,7 +149,6 @@ def _anonymous(pids: list[int]) -> int:
 def _cpu_us(pid: int) -> int:
     try:
         with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
+            return accounting.cpu_us_of(file.read())
     except _GONE:
         return 0
-    return sum(int(field) for field in fields[11:15]) * _TICK_US

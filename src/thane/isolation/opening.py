@@ -11,7 +11,8 @@ import stat
 
 from thane.isolation import libc
 
-_RESOLVE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
+# How paths are resolved: beneath the folder, over no link.
+INSIDE = libc.RESOLVE_BENEATH | libc.RESOLVE_NO_SYMLINKS | libc.RESOLVE_NO_MAGICLINKS
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
@@ -28,13 +29,13 @@ def file_beneath(root: int, path: bytes) -> int:
 
 def _open(root: int, path: bytes, flags: int, kind: int, mode: int) -> int:
     try:
-        return libc.openat2(root, path, flags, _RESOLVE)
+        return libc.openat2(root, path, flags, INSIDE)
     except PermissionError:
-        held = libc.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, _RESOLVE)
+        held = libc.openat2(root, path, os.O_PATH | os.O_NOFOLLOW, INSIDE)
         try:
             if stat.S_IFMT(os.fstat(held).st_mode) != kind:
                 raise
             os.chmod(f"/proc/self/fd/{held}", mode)
         finally:
             os.close(held)
-        return libc.openat2(root, path, flags, _RESOLVE)
+        return libc.openat2(root, path, flags, INSIDE)

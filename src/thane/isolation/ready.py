@@ -13,13 +13,11 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from thane.isolation import watchdog
+from thane.isolation import accounting, watchdog
 from thane.isolation.cgroups import Group
 from thane.isolation.launch import Launched, memory
 from thane.isolation.request import Limits, Template
 from thane.isolation.stage import Place
-
-_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,12 @@ class Ready:
         total = 0
         for pid in watchdog.in_namespace(proc):
             try:
-                fields = Path(f"{proc}/{pid}/stat").read_text().rpartition(")")[2].split()
+                stat = Path(f"{proc}/{pid}/stat").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended between two looks
             if pid != "1":
-                total += sum(int(field) for field in fields[11:15])
-        return total * _TICK_US
+                total += accounting.cpu_us_of(stat)
+        return total
 
     def lives(self) -> bool:
         """Whether its first process has not ended."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from thane.isolation import launch, root
+from thane.isolation import accounting, launch, root
 from thane.isolation.cgroups import GroupLimits
 from thane.isolation.host import Host
 from thane.isolation.monitor import Monitor
@@ -30,7 +30,6 @@ from thane.isolation.request import Limits, Refused, Request
 
 _ANSWER_SECONDS = 20.0
 _MOST_SAID = 4096
-_TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -72,10 +71,9 @@ class Process:
         if self.ended.is_set() or self.times < 0:
             return self.cpu_us
         try:
-            fields = os.pread(self.times, 1024, 0).rpartition(b")")[2].split()
+            return accounting.cpu_us_of(os.pread(self.times, 1024, 0).decode("latin-1"))
         except ProcessLookupError:
             return self.cpu_us
-        return sum(int(field) for field in fields[11:15]) * _TICK_US
 
     def close(self) -> None:
         for descriptor in (self.pidfd, self.times):

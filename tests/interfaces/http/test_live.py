@@ -105,6 +105,7 @@ async def test_a_quiet_stream_is_kept_alive_with_its_position(monkeypatch: pytes
         await until(lambda sent=sent, told=told: sent.count(told) >= 2)  # type: ignore[misc]
         stream.drop("stopping", "")
         await pumping
+        assert sent.count(told) >= 2
 
 
 async def test_a_websocket_is_closed_with_a_code_that_tells_why() -> None:

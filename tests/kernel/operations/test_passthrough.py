@@ -22,5 +22,7 @@ async def test_a_charge_is_at_most_what_was_reserved(house: House) -> None:
 
 
 def test_nobody_is_told() -> None:
-    NoObserver().answered("a.b", 200, None, 0.1)
-    NoObserver().access_rows_dropped(1)
+    nobody = NoObserver()
+    nobody.answered("a.b", 200, None, 0.1)
+    nobody.access_rows_dropped(1)
+    assert not vars(nobody), "it keeps nothing of what it was told"

@@ -118,23 +118,9 @@ class ExecutionsService:
         )
         await self._begin(unit, sandbox, context_name)
         runs_now = self.runner.slots.take_now(intent.id, intent.share)  # given back by `release`
-        unit.create(
-            Execution(
-                id=intent.id,
-                tenant_id=intent.tenant_id,
-                project_id=intent.project_id,
-                sandbox_id=sandbox.id,
-                user_id=intent.user_id,
-                run_id=context.run_id,
-                context=context_name,
-                code=code,
-                language=intent.language,
-                status=ExecutionStatus.RUNNING if runs_now else ExecutionStatus.QUEUED,
-                created_at=unit.now,
-                started_at=unit.now if runs_now else None,
-            )
-        )
-        return msgspec.structs.replace(intent, queued=not runs_now)
+        intent = msgspec.structs.replace(intent, queued=not runs_now)
+        unit.create(_row(unit, intent, code))
+        return intent
 
     async def _begin(self, unit: Unit, sandbox: Sandbox, context_name: str | None) -> None:
         """The sandbox's first start, and a context that is used without having been created."""
@@ -262,6 +248,24 @@ def with_context(sandbox: Sandbox, name: str, state: ContextState) -> dict[str, 
             hint="Remove one, or use another sandbox.",
         )
     return {**sandbox.contexts, name: state}
+
+
+def _row(unit: Unit, intent: Intent, code: str) -> Execution:
+    """The execution as it begins: running, or waiting for a place."""
+    return Execution(
+        id=intent.id,
+        tenant_id=intent.tenant_id,
+        project_id=intent.project_id,
+        sandbox_id=intent.sandbox_id,
+        user_id=intent.user_id,
+        run_id=unit.context.run_id,
+        context=intent.context,
+        code=code,
+        language=intent.language,
+        status=ExecutionStatus.QUEUED if intent.queued else ExecutionStatus.RUNNING,
+        created_at=unit.now,
+        started_at=None if intent.queued else unit.now,
+    )
 
 
 def _check_limits_of_cell(wanted: WantedLimits | None) -> None:
