@@ -108,7 +108,7 @@ def section() -> str:
         f" too, in a stand-in host, where they do their evil; for {told} the table says why not. Generated"
         " from the table by `just hostile`, which first runs all of it as root, as an ordinary user and where"
         " the kernel refuses namespaces. The table of runs below says on which tiers that was. The column of"
-        " T3 is what the table asks of it: of those programs some 40 do not yet end so (`What was run where`).",
+        " T3 is what the table asks of it: some 40 of the programs do not yet end so (`What was run where`).",
         "",
         *_families(),
         "",
